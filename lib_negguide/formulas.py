@@ -1,0 +1,69 @@
+"""The algebra of guidance: pure functions of tensors, one a formula.
+
+Predictions are d_c (prompt), d_u (empty prompt), d_n (a negative), all (B, C, H, W);
+classifier-free guidance is affine in them, so each formula holds for eps and for x0
+predictions alike. Embeddings are (B, T, C) or (B, C).
+"""
+
+from __future__ import annotations
+
+from typing import Sequence, Tuple
+
+import torch
+
+
+def cfg(d_c: torch.Tensor, d_u: torch.Tensor, scale: float) -> torch.Tensor:
+    """d_u + scale (d_c - d_u). Ho and Salimans, Classifier-Free Diffusion Guidance (2207.12598), eq. 6."""
+    return d_u + scale * (d_c - d_u)
+
+
+def three_branch(d_u: torch.Tensor, negatives: Sequence[Tuple[torch.Tensor, float]]) -> torch.Tensor:
+    """-sum_i w_i (d_n_i - d_u): what to add to d_c before guidance.
+
+    With one negative of weight 1, ``cfg(d_c + this, d_u, s)`` is d_u + s (d_c - d_n):
+    eq. 4 of Desai and Vasconcelos, Improving image synthesis with diffusion-negative
+    sampling (ECCV 2024); with weights, composable NOT (Liu et al., 2206.01714).
+    """
+    return -sum(weight * (d_n - d_u) for d_n, weight in negatives)
+
+
+def perp_neg(d_c: torch.Tensor, d_u: torch.Tensor, negatives: Sequence[Tuple[torch.Tensor, float]]) -> torch.Tensor:
+    """-sum_i w_i perp(d_n_i - d_u): what to add to d_c before guidance.
+
+    perp(v) is v without its part along d_c - d_u, per picture. A negative that equals
+    the prompt does nothing. Armandpour et al., Perp-Neg (2304.04968).
+    """
+    direction = d_c - d_u
+    dims = tuple(range(1, direction.dim()))
+    norm = direction.square().sum(dims, keepdim=True).clamp_min(torch.finfo(direction.dtype).tiny)
+
+    def perp(v: torch.Tensor) -> torch.Tensor:
+        return v - (v * direction).sum(dims, keepdim=True) / norm * direction
+
+    return -sum(weight * perp(d_n - d_u) for d_n, weight in negatives)
+
+
+def mix(embeddings: Sequence[Tuple[torch.Tensor, float]], empty: torch.Tensor) -> torch.Tensor:
+    """sum_i a_i E_i over embeddings (B, T_i, C) of whole 77-token chunks, or pooled ones (B, C).
+
+    Shorter ones are lengthened with the chunk of ``empty`` (B, 77, C), which is what the
+    empty prompt says there. One embedding with coefficient 1 is returned as it is.
+    Source of the weighting: muerrilla, stable-diffusion-NPW (lerp from empty to negative).
+    """
+    if len(embeddings) == 1 and embeddings[0][1] == 1.0:
+        return embeddings[0][0]
+    if empty.dim() == 3:
+        length = max(embedding.shape[1] for embedding, _ in embeddings)
+        embeddings = [(lengthen(embedding, empty, length), a) for embedding, a in embeddings]
+    return sum(a * embedding for embedding, a in embeddings)
+
+
+def lengthen(embedding: torch.Tensor, empty: torch.Tensor, length: int) -> torch.Tensor:
+    """(B, T, C) to (B, length, C) with repeated chunks of ``empty`` (B, 77, C); length - T a multiple of 77."""
+    missing = length - embedding.shape[1]
+    if missing == 0:
+        return embedding
+    repeats, rest = divmod(missing, empty.shape[1])
+    if missing < 0 or rest:
+        raise ValueError(f"length = {length} is not allowed; {embedding.shape[1]} plus a multiple of {empty.shape[1]}")
+    return torch.cat([embedding, empty.repeat(1, repeats, 1)], dim=1)

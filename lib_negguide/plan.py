@@ -1,0 +1,141 @@
+"""From settings to what one model call needs: GuidancePlan, StepInfo, StepPlan.
+
+Pure functions over numbers: no tensor, no host. An adapter asks the plan at each
+model call, encodes the texts that it names, and applies ``formulas``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from lib_negguide.schedule import strength
+from lib_negguide.settings import Schedule, Window
+
+Subset = Tuple[int, ...]
+"""Indices of the terms that are joined into one text, rising; ``()`` is the empty prompt."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One negative: its text (``None``: each picture's own negative prompt box) and when it acts."""
+
+    text: Optional[str]
+    window: Window
+
+    @property
+    def name(self) -> str:
+        return "negative prompt" if self.text is None else self.text
+
+    def strength(self, sigma: float) -> float:
+        w = self.window
+        return strength(sigma, w.start, w.stop, w.weight, w.curve, w.points)
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What a host knows at a model call: the noise level (units of sigma) and the number of the call from 0."""
+
+    sigma: float
+    call: int = 0
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What the second place of guidance holds at one model call.
+
+    ``uncond``: (subset, coefficient) pairs; the unconditional condition is the sum of
+    coefficient times embedding; coefficients sum to 1. ``branches``: (term, weight) of
+    negatives that are predicted on their own. ``perp``: combine those by Perp-Neg.
+    ``strengths``: of every term, for the trace.
+    """
+
+    uncond: Tuple[Tuple[Subset, float], ...]
+    branches: Tuple[Tuple[int, float], ...] = ()
+    perp: bool = False
+    strengths: Tuple[float, ...] = ()
+
+    @property
+    def extra_evaluations(self) -> int:
+        return len(self.branches)
+
+
+@dataclass(frozen=True)
+class GuidancePlan:
+    """The negatives of one sampling run; built once, asked at each call."""
+
+    terms: Tuple[Term, ...]
+    combine: str = "join"
+
+    @classmethod
+    def build(cls, schedule: Schedule, sigmas: Sequence[float], box_is_empty: bool = False) -> "GuidancePlan":
+        """Plan a run over these falling ``sigmas`` (of a full run, before img2img cuts it short).
+
+        Negatives without text are left out; so is the box when no picture has one.
+        """
+        schedule = schedule.in_sigma(sigmas)
+        terms = [] if box_is_empty else [Term(None, schedule.box)]
+        terms += [Term(negative.text, negative) for negative in schedule.negatives if negative.text.strip()]
+        return cls(tuple(terms), schedule.combine)
+
+    def at(self, step: StepInfo) -> StepPlan:
+        """What to do at one model call."""
+        strengths = tuple(term.strength(step.sigma) for term in self.terms)
+        if self.combine == "join":
+            return StepPlan(joined(strengths), strengths=strengths)
+        active = tuple((index, s) for index, s in enumerate(strengths) if s > 0.0)
+        return StepPlan((((), 1.0),), active, self.combine == "perp-neg", strengths)
+
+    def subsets(self) -> List[Subset]:
+        """Every subset that some call can name, so that all texts are encoded before sampling.
+
+        Found on a dense grid of noise levels with the windows' ends; an ordering of
+        crossing curves that falls between two grid points is still answered by
+        :meth:`at`, and an adapter then encodes on demand.
+        """
+        if self.combine != "join":
+            return [()] + [(index,) for index in range(len(self.terms))]
+        grid = np.exp(np.linspace(np.log(2e-3), np.log(200.0), 2001)).tolist()
+        for term in self.terms:
+            for end in (term.window.start, term.window.stop):
+                if end:
+                    grid += [end, end * (1 + 1e-6), end * (1 - 1e-6)]
+        found: Dict[Subset, None] = {(): None}
+        for sigma in grid:
+            for subset, _ in self.at(StepInfo(sigma)).uncond:
+                found[subset] = None
+        return list(found)
+
+    def texts(self, subset: Subset, box_texts: Sequence[str]) -> List[str]:
+        """The negative prompt of a subset for each picture, given the pictures' box texts."""
+        return [
+            ", ".join(text for text in (box if self.terms[i].text is None else self.terms[i].text for i in subset) if text.strip())
+            for box in box_texts
+        ]
+
+    def acts(self, sigmas: Sequence[float]) -> List[Tuple[str, List[int]]]:
+        """(name, calls at which it acts) of each term over a run's noise levels: for labels and traces."""
+        return [(term.name, [i for i, s in enumerate(sigmas) if term.strength(s) > 0.0]) for term in self.terms]
+
+
+def joined(strengths: Sequence[float]) -> Tuple[Tuple[Subset, float], ...]:
+    """Weights of joined texts whose sum is one unconditional embedding, for several strengths at once.
+
+    One negative: ``w * E + (1 - w) * E_empty`` (muerrilla's NPW). Several with equal
+    strengths: the same with the joined text. With unequal ones, the terms are sorted by
+    strength and nested joins are mixed, ``sum_k (w_k - w_(k+1)) E(top k) + (1 - w_1) E_empty``
+    (the Lovasz extension of subset -> embedding): continuous in every strength, exact
+    where they are 0 or equal, and a negative that fades out leaves the others' joined text.
+    """
+    order = sorted((i for i, s in enumerate(strengths) if s > 0.0), key=lambda i: (-strengths[i], i))
+    mix: List[Tuple[Subset, float]] = []
+    for rank, index in enumerate(order):
+        below = strengths[order[rank + 1]] if rank + 1 < len(order) else 0.0
+        if strengths[index] != below:
+            mix.append((tuple(sorted(order[: rank + 1])), strengths[index] - below))
+    rest = 1.0 - (strengths[order[0]] if order else 0.0)
+    if rest != 0.0:
+        mix.append(((), rest))
+    return tuple(mix)

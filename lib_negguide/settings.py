@@ -1,0 +1,228 @@
+"""What a user can ask for: one validated model, whose fields are the one table.
+
+The accordion, the API and its schema, the infotext, the X/Y/Z axes, the presets and
+the command line all read names, labels, ranges, choices, defaults and help from here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+try:  # hosts have either major version; the v1 interface is in both
+    import pydantic.v1 as pydantic
+except ImportError:
+    import pydantic
+
+from lib_negguide.errors import SettingsError
+from lib_negguide.schedule import CURVES, UNITS, to_sigma
+
+SCHEMA_VERSION = 1
+COMBINE = ("join", "branches", "perp-neg")
+
+
+def _choice(*names: str):
+    """A validator: the field's value must be one of its ``choices``."""
+
+    def check(cls, value, field):
+        if value not in field.field_info.extra["choices"]:
+            raise ValueError("not a choice")
+        return value
+
+    return pydantic.validator(*names, allow_reuse=True)(check)
+
+
+class _Model(pydantic.BaseModel):
+    class Config:
+        extra = "forbid"
+        allow_mutation = False
+
+
+class Window(_Model):
+    """When, and how strongly, one negative acts."""
+
+    start: Optional[float] = pydantic.Field(
+        None, ge=0, title="Start", allowed="a number from 0, or null for the first step",
+        help="Noise level, fraction of the run or step from which it acts. Empty: from the first step.")
+    stop: Optional[float] = pydantic.Field(
+        None, ge=0, title="Stop", allowed="a number from 0, or null for the last step",
+        help="Where it ceases to act. Empty: it acts to the last step.")
+    unit: str = pydantic.Field(
+        "sigma", title="Unit", choices=UNITS,
+        help="Unit of start and stop. Sigma falls during a run; fraction and step rise. All are applied as sigma.")
+    weight: float = pydantic.Field(
+        1.0, ge=0, le=2, step=0.05, title="Weight", allowed="a number from 0 to 2",
+        help="0: as an empty negative prompt. 1: as an ordinary one. Up to 2: beyond it.")
+    curve: str = pydantic.Field(
+        "constant", title="Curve", choices=CURVES,
+        help="How the weight runs from start to stop.")
+    points: List[Tuple[float, float]] = pydantic.Field(
+        [], title="Points", allowed="a list of [position, factor], each number from 0 to 1, positions rising",
+        help='For the curve "points": [position in the window, factor of the weight], each from 0 to 1.')
+
+    _choices = _choice("unit", "curve")
+
+    @pydantic.validator("start", "stop", "weight", pre=True)
+    def _a_number(cls, value):
+        if isinstance(value, (bool, str)) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError("not a number")
+        return value
+
+    @pydantic.validator("points")
+    def _a_curve(cls, value):
+        if not all(0 <= number <= 1 for pair in value for number in pair):
+            raise ValueError("out of range")
+        if any(right[0] <= left[0] for left, right in zip(value, value[1:])):
+            raise ValueError("not rising")
+        return value
+
+    def check(self, path: str) -> None:
+        """Rules between fields; raises :class:`SettingsError` naming the field under ``path``."""
+        if self.unit == "fraction":
+            for name in ("start", "stop"):
+                value = getattr(self, name)
+                if value is not None and value > 1:
+                    raise SettingsError(path + name, value, "a fraction of the run is a number from 0 to 1")
+        if self.start is not None and self.stop is not None:
+            if self.unit == "sigma" and self.start < self.stop:
+                raise SettingsError(path + "start", self.start,
+                                    f"sigma falls during a run, so start is at least stop ({self.stop:g})")
+            if self.unit != "sigma" and self.start > self.stop:
+                raise SettingsError(path + "start", self.start, f"at most stop ({self.stop:g})")
+        if self.curve == "points" and not self.points:
+            raise SettingsError(path + "points", self.points, 'the curve "points" needs at least one [position, factor]')
+
+    def in_sigma(self, sigmas: Sequence[float]) -> "Window":
+        """The same window with ends in sigma, for a whole run over these falling ``sigmas``."""
+        if self.unit == "sigma":
+            return self
+        ends = {name: to_sigma(getattr(self, name), self.unit, sigmas) for name in ("start", "stop")}
+        return self.copy(update=dict(ends, unit="sigma"))
+
+
+class Negative(Window):
+    """A negative prompt of NegGuide's own, with its window."""
+
+    text: str = pydantic.Field(
+        ..., title="Text", allowed="a text",
+        help="What must not be in the picture, in the host's prompt syntax. An empty text does nothing.")
+
+
+class Schedule(_Model):
+    """Which negatives act in one sampling pass, and how they are combined."""
+
+    box: Window = pydantic.Field(
+        Window(), title="Negative prompt box", allowed="an object with the fields of a window",
+        help="Window and weight of the ordinary negative prompt.")
+    negatives: List[Negative] = pydantic.Field(
+        [], title="Negatives", allowed="a list of objects with a text and the fields of a window",
+        help="More negatives, each with a window of its own.")
+    combine: str = pydantic.Field(
+        "join", title="Combine", choices=COMBINE,
+        help="join: one unconditional condition, at no extra cost. branches: each active negative is one more "
+             "prediction (Desai and Vasconcelos, eq. 4). perp-neg: so too, but only what is perpendicular to the prompt.")
+
+    _choices = _choice("combine")
+
+    def windows(self) -> Iterator[Tuple[str, Window]]:
+        """(path, window) of the box and of every negative."""
+        yield "box.", self.box
+        for index, negative in enumerate(self.negatives):
+            yield f"negatives[{index}].", negative
+
+    def map_windows(self, change) -> "Schedule":
+        """A copy with ``change(window)`` in place of each window, the box's included."""
+        return self.copy(update={"box": change(self.box), "negatives": [change(n) for n in self.negatives]})
+
+    def in_sigma(self, sigmas: Sequence[float]) -> "Schedule":
+        """A copy with every window in sigma (see :meth:`Window.in_sigma`)."""
+        return self.map_windows(lambda window: window.in_sigma(sigmas))
+
+
+class Settings(Schedule):
+    """All of NegGuide for one request; also the API's object (``enabled`` defaults to true there)."""
+
+    enabled: bool = pydantic.Field(True, title="Enabled", allowed="true or false", help="Off: the host as without NegGuide.")
+    hires: Optional[Schedule] = pydantic.Field(
+        None, title="Hires pass", allowed="an object with box, negatives and combine, or null for the same as the first pass",
+        help="Other negatives for the hires pass. Empty: the same schedule, over sigma.")
+    version: int = pydantic.Field(
+        SCHEMA_VERSION, title="Settings version", allowed=f"a whole number from 1 to {SCHEMA_VERSION}",
+        ge=1, le=SCHEMA_VERSION, help="Version of this object's form; older ones are understood.")
+
+    @classmethod
+    def parse(cls, data: Any) -> "Settings":
+        """Validate a JSON object (dict or text); raises :class:`SettingsError` with path, value and what is allowed."""
+        if isinstance(data, (str, bytes)):
+            try:
+                data = json.loads(data or "{}")
+            except ValueError:
+                raise SettingsError("settings", data, "a JSON object") from None
+        if isinstance(data, Settings):
+            return data
+        if not isinstance(data, dict):
+            raise SettingsError("settings", data, "a JSON object")
+        try:
+            settings = cls.parse_obj(data)
+        except pydantic.ValidationError as error:
+            raise _explained(cls, data, error) from None
+        for prefix, schedule in settings.passes():
+            for path, window in schedule.windows():
+                window.check(prefix + path)
+        return settings
+
+    def passes(self) -> Iterator[Tuple[str, Schedule]]:
+        """(path, schedule) of the first pass and, where it has its own, of the hires pass."""
+        yield "", self
+        if self.hires is not None:
+            yield "hires.", self.hires
+
+    def schedule(self, is_hr_pass: bool = False) -> Schedule:
+        """The schedule of a pass."""
+        return self.hires if is_hr_pass and self.hires is not None else self
+
+    def map_windows(self, change) -> "Settings":
+        """A copy with ``change(window)`` in place of each window, those of the hires pass included."""
+        changed = super().map_windows(change)
+        return changed.copy(update={"hires": self.hires.map_windows(change)}) if self.hires else changed
+
+    def to_dict(self) -> Dict[str, Any]:
+        """JSON-ready, defaults left out; ``Settings.parse(s.to_dict()) == s``."""
+        return self.dict(exclude_defaults=True)
+
+
+def fields(model=Settings) -> List[Dict[str, Any]]:
+    """The field table of a model: name, title, help, default, allowed and, where they exist, choices, range, step."""
+    table = []
+    for name, field in model.__fields__.items():
+        info = field.field_info
+        row = {"name": name, "title": info.title, "help": info.extra["help"], "default": field.default,
+               "choices": info.extra.get("choices"), "min": info.ge, "max": info.le, "step": info.extra.get("step")}
+        row["allowed"] = info.extra.get("allowed") or "one of " + ", ".join(info.extra["choices"])
+        table.append(row)
+    return table
+
+
+def _explained(model, data: Any, error) -> SettingsError:
+    """The first of pydantic's complaints as a :class:`SettingsError` in the table's words."""
+    first = error.errors()[0]
+    path, value, allowed = "", data, ""
+    for key in first["loc"]:
+        if isinstance(key, int):
+            path += f"[{key}]"
+        else:
+            path += ("." if path else "") + str(key)
+            if model is not None and key in model.__fields__:
+                field = model.__fields__[key]
+                allowed = next(row["allowed"] for row in fields(model) if row["name"] == key)
+                model = field.type_ if isinstance(field.type_, type) and issubclass(field.type_, _Model) else None
+            elif first["type"] == "value_error.extra":
+                allowed = "unknown field; known are " + ", ".join(model.__fields__)
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            value = None
+    if first["type"] == "value_error.missing":
+        allowed = f"required: {allowed}"
+    return SettingsError(path, value, allowed)
