@@ -1,0 +1,31 @@
+"""The rule of dependence: webui and hosts import the core, the core imports neither."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "lib_negguide"
+FILES = sorted(PACKAGE.rglob("*.py"))
+ENTRY = {"cli.py", "__main__.py"}  # the command line drives the embedded host
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_the_host_side_knows_a_host(path):
+    room = path.relative_to(PACKAGE).parts[0]
+    names = set(imported(path))
+    if room != "webui" and path.relative_to(PACKAGE).as_posix() not in ("hosts/a1111.py", "hosts/forge.py"):
+        assert not [n for n in names if n == "modules" or n.startswith("modules.")]
+        assert not [n for n in names if n.split(".")[0] == "gradio"]
+    if room not in ("webui", "hosts") and path.name not in ENTRY and room != "benchmarks":
+        assert not [n for n in names if n.startswith(("lib_negguide.webui", "lib_negguide.hosts"))]
+    if path.name in ("settings.py", "schedule.py", "plan.py", "errors.py", "presets.py", "trace.py"):
+        assert "torch" not in {n.split(".")[0] for n in names}
