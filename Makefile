@@ -36,7 +36,7 @@ page: $(VENV)/ready
 	$(BIN)/python -m tests.standin --port $(PORT) $(ARGS)
 
 webui: $(VENV)/ready
-	$(BIN)/python -m lib_negguide.webui_install "$(WEBUI)" $(ARGS)
+	$(BIN)/python -m tests.world.into_webui "$(WEBUI)" $(ARGS)
 
 # Debian's chromium; installed where it is missing and we may.
 browser:

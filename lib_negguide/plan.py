@@ -70,7 +70,7 @@ class GuidancePlan:
     combine: str = "join"
 
     @classmethod
-    def build(cls, schedule: Schedule, sigmas: Sequence[float], box_is_empty: bool = False) -> "GuidancePlan":
+    def build(cls, schedule: Schedule, sigmas: Sequence[float], box_is_empty: bool = False) -> GuidancePlan:
         """Plan a run over these falling ``sigmas`` (of a full run, before img2img cuts it short).
 
         Negatives without text are left out; so is the box when no picture has one.
@@ -110,8 +110,9 @@ class GuidancePlan:
 
     def texts(self, subset: Subset, box_texts: Sequence[str]) -> List[str]:
         """The negative prompt of a subset for each picture, given the pictures' box texts."""
+        own = [self.terms[index].text for index in subset]
         return [
-            ", ".join(text for text in (box if self.terms[i].text is None else self.terms[i].text for i in subset) if text.strip())
+            ", ".join(text for text in (box if text is None else text for text in own) if text.strip())
             for box in box_texts
         ]
 

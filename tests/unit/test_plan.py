@@ -73,7 +73,8 @@ def test_texts_join_per_picture_and_skip_what_is_empty():
 
 
 def test_branches_are_asked_for_only_where_they_act():
-    p = plan(combine="branches", negatives=[{"text": "a", "start": 5, "stop": 10, "unit": "step"}, {"text": "b", "stop": 3, "unit": "step"}])
+    windows = [{"text": "a", "start": 5, "stop": 10, "unit": "step"}, {"text": "b", "stop": 3, "unit": "step"}]
+    p = plan(combine="branches", negatives=windows)
     extra = [p.at(StepInfo(sigma)).extra_evaluations for sigma in RUN]
     assert extra == [1 if call < 3 or 5 <= call < 10 else 0 for call in range(30)]
     assert all(p.at(StepInfo(sigma)).uncond == (((), 1.0),) for sigma in RUN)
