@@ -9,7 +9,7 @@ fractions are an entry aid: they are converted once, with the sigmas of the run.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 from typing import Optional, Sequence, Tuple
 
 import numpy as np
@@ -20,7 +20,7 @@ CURVES = ("constant", "linear up", "linear down", "cosine", "points")
 TRAIN_STEPS, BETA_START, BETA_END = 1000, 0.00085, 0.012
 
 
-@lru_cache(maxsize=None)
+@cache
 def _reference_log_sigmas() -> np.ndarray:
     """ln sigma at the 1000 training timesteps of SD1/SD2/SDXL, rising; shape (1000,)."""
     betas = np.linspace(BETA_START**0.5, BETA_END**0.5, TRAIN_STEPS) ** 2

@@ -93,7 +93,7 @@ class Window(_Model):
         if self.curve == "points" and not self.points:
             raise SettingsError(path + "points", self.points, 'the curve "points" needs at least one [position, factor]')
 
-    def in_sigma(self, sigmas: Sequence[float]) -> "Window":
+    def in_sigma(self, sigmas: Sequence[float]) -> Window:
         """The same window with ends in sigma, for a whole run over these falling ``sigmas``."""
         if self.unit == "sigma":
             return self
@@ -131,11 +131,11 @@ class Schedule(_Model):
         for index, negative in enumerate(self.negatives):
             yield f"negatives[{index}].", negative
 
-    def map_windows(self, change) -> "Schedule":
+    def map_windows(self, change) -> Schedule:
         """A copy with ``change(window)`` in place of each window, the box's included."""
         return self.copy(update={"box": change(self.box), "negatives": [change(n) for n in self.negatives]})
 
-    def in_sigma(self, sigmas: Sequence[float]) -> "Schedule":
+    def in_sigma(self, sigmas: Sequence[float]) -> Schedule:
         """A copy with every window in sigma (see :meth:`Window.in_sigma`)."""
         return self.map_windows(lambda window: window.in_sigma(sigmas))
 
@@ -152,7 +152,7 @@ class Settings(Schedule):
         ge=1, le=SCHEMA_VERSION, help="Version of this object's form; older ones are understood.")
 
     @classmethod
-    def parse(cls, data: Any) -> "Settings":
+    def parse(cls, data: Any) -> Settings:
         """Validate a JSON object (dict or text); raises :class:`SettingsError` with path, value and what is allowed."""
         if isinstance(data, (str, bytes)):
             try:
@@ -182,7 +182,7 @@ class Settings(Schedule):
         """The schedule of a pass."""
         return self.hires if is_hr_pass and self.hires is not None else self
 
-    def map_windows(self, change) -> "Settings":
+    def map_windows(self, change) -> Settings:
         """A copy with ``change(window)`` in place of each window, those of the hires pass included."""
         changed = super().map_windows(change)
         return changed.copy(update={"hires": self.hires.map_windows(change)}) if self.hires else changed
