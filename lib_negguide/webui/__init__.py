@@ -1,0 +1,1 @@
+"""The WebUI side: accordion, API, infotext, X/Y/Z axes, presets and settings page."""

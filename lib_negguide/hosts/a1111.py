@@ -1,0 +1,245 @@
+"""A1111's denoiser: where a plan becomes conditions and predictions.
+
+The unconditional condition is swapped in ``on_cfg_denoiser``, before the host runs the
+model. Negatives as branches of their own are predicted in ``on_cfg_denoised`` and change
+the conditional rows of the output in place: guidance is affine in them, so adding d to
+the prompt's prediction adds ``cfg_scale * d`` to the guided one, in eps and in x0 form
+alike, and the unconditional prediction (which CFG++ samplers use) stays what it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, List, Optional, Sequence, Tuple
+
+import torch
+from modules import shared
+
+from lib_negguide.errors import HostError
+from lib_negguide.formulas import perp_neg, three_branch
+from lib_negguide.hosts import conditions
+from lib_negguide.hosts.a1111_noise import full_run, sigma_of_call
+from lib_negguide.hosts.a1111_report import Refused, answer, tell
+from lib_negguide.hosts.a1111_run import Run, run_of
+from lib_negguide.plan import StepInfo, StepPlan, Subset
+from lib_negguide.settings import Schedule, Settings
+
+
+def check_model(p) -> None:
+    """Raises :class:`HostError` for models in which the plan would mean something else."""
+    if shared.sd_model.cond_stage_key == "edit" and getattr(p, "image_cfg_scale", None) not in (None, 1.0):
+        raise HostError("NegGuide: InstructPix2Pix checkpoints guide with three branches of their own; "
+                        "switch NegGuide off, or set the image CFG scale to 1")
+    if getattr(shared.sd_model, "is_sd3", False):
+        raise HostError("NegGuide: Stable Diffusion 3 checkpoints are not supported; their noise levels are of another kind")
+
+
+def settings_in_sigma(p, settings: Settings) -> Settings:
+    """All windows in sigma. Fractions and steps are those of the first pass, in ``hires`` those of the hires pass."""
+    hires = settings.hires
+    if hires is not None:
+        hires = _in_sigma(p, hires, hires=bool(getattr(p, "enable_hr", False)))
+    return _in_sigma(p, settings.copy(update={"hires": None}), hires=False).copy(update={"hires": hires})
+
+
+def _in_sigma(p, schedule: Schedule, hires: bool) -> Any:
+    needed = any(w.unit != "sigma" and (w.start, w.stop) != (None, None) for _, w in schedule.windows())
+    return schedule.in_sigma(full_run(p, hires) if needed else ())
+
+
+def on_cfg_denoiser(params) -> None:
+    """Callback before the host runs the model: put the planned unconditional condition in place, or fail visibly."""
+    run = run_of(params.denoiser.p)
+    if run is None:
+        return
+    try:
+        if run.error is not None:
+            raise run.error
+        uncond = _uncond_of_call(run, params)
+    except Exception as error:
+        run.error = answer(params.denoiser.p, error) if run.error is None else run.error
+        params.text_uncond = Refused(run.error)
+    else:
+        if uncond is not None:
+            params.text_uncond = uncond
+
+
+def on_cfg_denoised(params) -> None:
+    """Callback after the host ran the model: add the negatives that are branches of their own."""
+    branches = params.inner_model.__dict__.pop(_Branches.KEY, None)
+    if branches is None:
+        return
+    try:
+        branches.apply(params.x, params.inner_model)
+    except Exception as error:
+        branches.run.error = answer(branches.call.denoiser.p, error)
+
+
+def _uncond_of_call(run: Run, params) -> Optional[Any]:
+    """The unconditional condition of this call; ``None`` leaves the host's own, untouched, where that is the right one."""
+    denoiser = params.denoiser
+    p = denoiser.p
+    current = run.current or run.begin_pass(p)
+    if current.checkpoint != shared.sd_model.sd_checkpoint_info:  # the refiner has taken over
+        run.encode(p)
+    sigma = sigma_of_call(denoiser, params.sigma)
+    step = current.plan.at(StepInfo(sigma, denoiser.step))
+    host, mark = conditions.split_mark(params.text_uncond)
+    empty = run.schedules(p, ())
+
+    def condition(subset: Subset) -> Any:
+        if subset == current.box:
+            return host
+        schedules = run.schedules(p, subset)
+        conditions.check_rows(schedules, host)
+        return conditions.at_step(schedules, denoiser.step, empty)
+
+    if _host_skips_uncond(denoiser, params.sigma):
+        current.skipped_calls += 1
+        current.trace.record(sigma, replace(step, strengths=tuple(0.0 for _ in step.strengths), branches=()))
+        return None
+    if step.branches:
+        negatives = [(conditions.marked(condition((term,)), mark, params.text_uncond), w) for term, w in step.branches]
+        setattr(denoiser.inner_model, _Branches.KEY, _Branches(run, params, step, negatives))
+    uncond = None
+    if step.uncond != ((current.box, 1.0),):
+        parts = [(condition(subset), coefficient) for subset, coefficient in step.uncond]
+        uncond = conditions.marked(conditions.weighted(parts, condition(())), mark, params.text_uncond)
+    _warn_of_call(p, denoiser, params, uncond)
+    current.trace.record(sigma, step)
+    return uncond
+
+
+def _host_skips_uncond(denoiser, sigma: torch.Tensor) -> bool:
+    """Does the host leave out the unconditional prediction at this call, as its two options ask it to?"""
+    opts = shared.opts
+    if opts.skip_early_cond != 0.0 and denoiser.step / denoiser.total_steps <= opts.skip_early_cond:
+        return True
+    s_min_uncond = denoiser.sampler.s_min_uncond or 0.0
+    return bool((denoiser.step % 2 or opts.s_min_uncond_all) and s_min_uncond > 0 and sigma[0] < s_min_uncond)
+
+
+def _warn_of_call(p, denoiser, params, uncond: Optional[Any]) -> None:
+    """Say what in the host's own options keeps a negative from acting."""
+    if p.cfg_scale * denoiser.cond_scale_miltiplier == 1.0 and run_of(p).current.plan.combine == "join":
+        tell(p, "CFG scale 1 uses no negative prompt, so no negative acts")
+    longer = uncond is not None and uncond.shape[1] > params.text_cond.shape[1]
+    if longer and shared.opts.pad_cond_uncond_v0:
+        tell(p, f'the setting "Pad prompt/negative prompt (v0)" cuts negatives off after {params.text_cond.shape[1]} tokens')
+
+
+@dataclass
+class _Branches:
+    """Negatives to be predicted on their own after the host's predictions of the same call.
+
+    Kept on the sampler's model wrapper, which lives as long as one sampling pass.
+    ``call``: the host's parameters, read only after all extensions had their turn.
+    """
+
+    run: Run
+    call: Any
+    step: StepPlan
+    negatives: Sequence[Tuple[Any, float]]
+
+    KEY = "negguide_branches"
+
+    def apply(self, x_out: torch.Tensor, model) -> None:
+        """Add the branches to the conditional rows of ``x_out`` (cond rows, then B uncond rows; (rows, C, H, W))."""
+        weights = self._prompt_weights()
+        pictures = len(weights)
+        d_u = x_out[-pictures:]
+        predictions = [(self._predict(model, condition, pictures), weight) for condition, weight in self.negatives]
+        if self.step.perp:
+            delta = perp_neg(self._guided(x_out, d_u, weights), d_u, predictions)
+        else:
+            delta = three_branch(d_u, predictions)
+        shares = [(picture, a) for picture, parts in enumerate(weights) for a in conditions.delta_weights(parts)]
+        change = torch.stack([delta[picture] * a for picture, a in shares])
+        x_out[: len(shares)] += change.to(x_out)
+
+    def _prompt_weights(self) -> List[List[float]]:
+        """Weights of the parts of every picture's prompt (several with AND)."""
+        cond = self.call.denoiser.sampler.sampler_extra_args["cond"]
+        return [[part.weight for part in parts] for parts in cond.batch]
+
+    @staticmethod
+    def _guided(x_out: torch.Tensor, d_u: torch.Tensor, weights: List[List[float]]) -> torch.Tensor:
+        """d_u + sum_i w_i (p_i - d_u): what the host guides towards."""
+        guided, row = [], 0
+        for picture, parts in enumerate(weights):
+            guided.append(d_u[picture] + sum(w * (x_out[row + i] - d_u[picture]) for i, w in enumerate(parts)))
+            row += len(parts)
+        return torch.stack(guided)
+
+    def _predict(self, model, condition: Any, pictures: int) -> torch.Tensor:
+        """The model's prediction under one negative, on the rows of the unconditional ones."""
+        image_cond = self.call.image_cond[-pictures:]
+        if isinstance(condition, dict):
+            cond = {**condition, "c_concat": [image_cond]}
+        elif shared.sd_model.model.conditioning_key == "crossattn-adm":
+            cond = {"c_crossattn": [condition], "c_adm": image_cond}
+        else:
+            cond = {"c_crossattn": [condition], "c_concat": [image_cond]}
+        return model(self.call.x[-pictures:], self.call.sigma[-pictures:], cond=cond)
+
+
+def before_sampling(p, uc: Any) -> None:
+    """Once before each sampling pass: plan and encode; level negatives of unequal length, which the host cannot stack."""
+    run = run_of(p)
+    if run is None or run.error is not None:
+        return
+    try:
+        run.begin_pass(p)
+        levelled = conditions.levelled(uc, run.schedules(p, ()))
+        if levelled is not None:
+            _hand_over(p.sampler, uc, levelled)
+    except Exception as error:
+        run.error = answer(p, error)
+
+
+def _hand_over(sampler, old: Any, new: Any) -> None:
+    """Let this sampler object, made for this pass, take ``new`` where it is given ``old``."""
+
+    def exchanged(method):
+        @wraps(method)
+        def call(*args, **kwargs):
+            args = [new if arg is old else arg for arg in args]
+            return method(*args, **{key: new if arg is old else arg for key, arg in kwargs.items()})
+        return call
+
+    sampler.sample = exchanged(sampler.sample)
+    sampler.sample_img2img = exchanged(sampler.sample_img2img)
+
+
+def after_sampling(p, args) -> None:
+    """Once after a batch was sampled: raise what went wrong last; say by name what did not act."""
+    run = run_of(p)
+    if run is None:
+        return
+    if run.error is not None:
+        args.samples = Refused(run.error)
+        return
+    if shared.state.interrupted or shared.state.skipped or shared.state.stopping_generation:
+        return
+    calls = sum(len(done.trace.calls) for done in run.passes)
+    if not calls:
+        tell(p, f'did not act: the CFG denoiser callback never came for sampler "{p.sampler_name}"; '
+                "another extension has probably replaced the sampler or the denoiser")
+        return
+    for name in _never(run):
+        tell(p, f'"{name}" did not act: no model call of this run falls into its window')
+    skipped = sum(done.skipped_calls for done in run.passes)
+    if skipped:
+        tell(p, f"at {skipped} of {calls} calls the host skipped the negative prompt, as its options "
+                '"Negative Guidance minimum sigma" or "Ignore negative prompt during early sampling" ask')
+
+
+def _never(run: Run) -> List[str]:
+    """Names of terms that could act, but no call of any pass was in their window."""
+    met = {}
+    for done in run.passes:
+        for index, term in enumerate(done.plan.terms):
+            if term.window.weight > 0:
+                met[term.name] = met.get(term.name, False) or done.skipped_calls > 0 or bool(done.trace.acted(index))
+    return [name for name, any_call in met.items() if not any_call]

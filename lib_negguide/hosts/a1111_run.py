@@ -1,0 +1,109 @@
+"""One request in A1111: what NegGuide keeps on ``p`` while it is processed, and nowhere else."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple
+
+from modules import prompt_parser, sd_samplers, shared
+from modules.sd_hijack import model_hijack
+
+from lib_negguide.plan import GuidancePlan, Subset
+from lib_negguide.settings import Schedule, Settings
+from lib_negguide.trace import Trace
+
+ATTRIBUTE = "negguide_run"
+
+
+@dataclass
+class Pass:
+    """One sampling pass of one batch: its plan, the encoded negatives, what was done so far."""
+
+    hires: bool
+    plan: GuidancePlan
+    box_texts: Tuple[str, ...]
+    trace: Trace
+    checkpoint: Any = None
+    schedules: Dict[Subset, List[Any]] = field(default_factory=dict)
+    skipped_calls: int = 0
+
+    @property
+    def box(self) -> Optional[Subset]:
+        """The subset that is the ordinary negative prompt alone: the host's own condition. ``()`` if that is empty."""
+        for index, term in enumerate(self.plan.terms):
+            if term.text is None:
+                return (index,)
+        return ()
+
+
+class Run:
+    """NegGuide's state for one ``p``."""
+
+    def __init__(self, p, settings: Settings):
+        self._p = weakref.ref(p)
+        self.settings = settings
+        self.current: Optional[Pass] = None
+        self.passes: List[Pass] = []
+        self.error: Optional[Exception] = None
+        self._caches: Dict[Tuple[bool, Subset], List[Any]] = {}
+
+    def belongs_to(self, p) -> bool:
+        """False for a shallow copy of ``p`` (X/Y/Z cells, nested generations), which carries the same attribute."""
+        return self._p() is p
+
+    def begin_batch(self) -> None:
+        self.current, self.passes = None, []
+
+    def begin_pass(self, p) -> Pass:
+        """Plan a sampling pass and encode what it needs; ``p`` is about to sample, its LoRAs and checkpoint are loaded."""
+        hires = bool(p.is_hr_pass)
+        box_texts = tuple(p.hr_negative_prompts if hires else p.negative_prompts)
+        schedule: Schedule = self.settings.schedule(hires)
+        plan = GuidancePlan.build(schedule, (), box_is_empty=not any(box_texts))
+        self.current = Pass(hires, plan, box_texts, Trace(tuple(term.name for term in plan.terms)))
+        self.passes.append(self.current)
+        self.encode(p)
+        return self.current
+
+    def encode(self, p) -> None:
+        """(Re-)encode every text that the pass can need, for the checkpoint that is loaded now."""
+        current = self.current
+        current.checkpoint = shared.sd_model.sd_checkpoint_info
+        current.schedules = {}
+        for subset in current.plan.subsets():
+            self.schedules(p, subset)
+
+    def schedules(self, p, subset: Subset) -> List[Any]:
+        """The prompt-editing schedules of a subset's joined texts, one a picture."""
+        current = self.current
+        if subset not in current.schedules:
+            texts = current.plan.texts(subset, current.box_texts)
+            cache = self._caches.setdefault((current.hires, subset), [None, None])
+            current.schedules[subset] = _encoded(p, texts, current.hires, cache)
+        return current.schedules[subset]
+
+
+def run_of(p) -> Optional[Run]:
+    """The run that acts for exactly this ``p``, if any."""
+    run = getattr(p, ATTRIBUTE, None)
+    return run if run is not None and run.belongs_to(p) else None
+
+
+def _encoded(p, texts: List[str], hires: bool, cache: List[Any]) -> List[Any]:
+    """Encode negative prompts as the host encodes its own in this pass: emphasis, embeddings, clip skip, SDXL sizes."""
+    width, height = (p.hr_upscale_to_x, p.hr_upscale_to_y) if hires else (p.width, p.height)
+    prompts = prompt_parser.SdConditioning(texts, is_negative_prompt=True, width=width, height=height)
+    hires_steps, networks = None, p.extra_network_data
+    if hires:
+        steps = p.hr_second_pass_steps or p.steps
+        config = sd_samplers.find_sampler_config(p.hr_sampler_name or p.sampler_name)
+        hires_steps, networks = (config.total_steps(steps) if config else steps), p.hr_extra_network_data
+    schedules = p.get_conds_with_caching(
+        prompt_parser.get_learned_conditioning, prompts, p.firstpass_steps, [cache], networks, hires_steps)
+    # As the host does after encoding its own prompts.
+    for key, value in model_hijack.extra_generation_params.items():
+        p.extra_generation_params[key] = ", ".join(dict.fromkeys(value.split(", "))) if key == "TI hashes" else value
+    for comment in model_hijack.comments:
+        p.comment(comment)
+    return schedules

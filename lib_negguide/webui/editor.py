@@ -1,0 +1,47 @@
+"""The container of the schedule editor: its HTML and the data that javascript/ reads from it.
+
+The script repeats no range, choice, help text or preset: it takes them from here.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any, Dict, List
+
+from lib_negguide import presets
+from lib_negguide.schedule import TRAIN_STEPS, reference_sigmas
+from lib_negguide.settings import Negative, Schedule, Settings, Window, fields
+
+
+def tables() -> Dict[str, List[Dict[str, Any]]]:
+    """The table of fields of every model, JSON-ready: {model name: rows of :func:`settings.fields`}."""
+    return {
+        model.__name__: [dict(row, default=_plain(row["default"])) for row in fields(model)]
+        for model in (Window, Negative, Schedule, Settings)
+    }
+
+
+def window_presets() -> List[Dict[str, Any]]:
+    """The window presets in their order: {"name", "window"}; defaults are left out of a window."""
+    return [{"name": name, "window": window.dict(exclude_defaults=True)} for name, window in presets.WINDOWS.items()]
+
+
+def sigmas() -> List[float]:
+    """Noise levels of the training timesteps, rising, to nine digits."""
+    return [float(f"{sigma:.9g}") for sigma in reversed(reference_sigmas(TRAIN_STEPS))]
+
+
+def editor_html(tab: str) -> str:
+    """The empty container that the script fills; ``tab`` is txt2img or img2img."""
+    data = {"tab": tab, "schema": _json(tables()), "presets": _json(window_presets()), "sigmas": _json(sigmas())}
+    attributes = " ".join(f'data-{name}="{html.escape(value, quote=True)}"' for name, value in data.items())
+    return f'<div class="negguide-editor" {attributes}></div>'
+
+
+def _plain(default: Any) -> Any:
+    return default.dict(exclude_defaults=True) if isinstance(default, Window) else default
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,35 @@
+"""What one request asks of NegGuide: the page's two components, or the API's one object."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Sequence
+
+from lib_negguide.errors import SettingsError
+from lib_negguide.settings import Settings
+
+AXES = "negguide_axes"
+"""Attribute of an X/Y/Z cell's ``p``: axis name to a change of settings."""
+
+
+def settings_of(p, args: Sequence[Any]) -> Settings:
+    """The validated settings of a request; raises :class:`SettingsError`.
+
+    ``args`` is the page's (enabled, JSON text) or the API's (object,); in the object
+    ``enabled`` defaults to true. Axes of an X/Y/Z plot are applied on top.
+    """
+    settings = _settings(list(args) + [False, "{}"][len(args):])
+    changes: Dict[str, Callable[[Settings], Settings]] = getattr(p, AXES, {})
+    for change in changes.values():
+        settings = change(settings)
+    return settings
+
+
+def _settings(args: Sequence[Any]) -> Settings:
+    enabled, value = args[0], args[1]
+    if isinstance(enabled, dict):
+        return Settings.parse(enabled)
+    if not isinstance(enabled, bool):
+        raise SettingsError("args[0]", enabled, "an object with NegGuide's settings, or true or false")
+    if not isinstance(value, (str, dict)):
+        raise SettingsError("args[1]", value, "an object with NegGuide's settings, or its JSON text")
+    return Settings.parse(value).copy(update={"enabled": enabled})

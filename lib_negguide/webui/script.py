@@ -1,0 +1,63 @@
+"""The life of one request in the host, as its AlwaysVisible script."""
+
+from __future__ import annotations
+
+from modules import scripts
+
+from lib_negguide.errors import NegGuideError
+from lib_negguide.hosts import a1111
+from lib_negguide.hosts.a1111_report import refuse, take_back_refusal
+from lib_negguide.hosts.a1111_run import ATTRIBUTE, Run, run_of
+from lib_negguide.webui import accordion, infotext, request
+
+
+class NegGuideScript(scripts.Script):
+    """One object a tab, shared by all its generations: everything about a request is kept on ``p``."""
+
+    def title(self):
+        return "NegGuide"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img):
+        enabled, editor = accordion.build("img2img" if is_img2img else "txt2img")
+        self.infotext_fields, self.paste_field_names = infotext.paste_fields(enabled, editor)
+        return [enabled, editor]
+
+    def before_process(self, p, *args):
+        p.__dict__.pop(ATTRIBUTE, None)  # from an earlier turn of the same p (loopback), or its original's (X/Y/Z cell)
+        take_back_refusal(p)
+        infotext.remove(p)
+        try:
+            settings = request.settings_of(p, args)
+        except NegGuideError as error:
+            refuse(p, error)
+            return
+        if settings.enabled:
+            setattr(p, ATTRIBUTE, Run(p, settings))
+
+    def process(self, p, *args):
+        run = run_of(p)
+        if run is None:
+            return
+        try:
+            a1111.check_model(p)
+            run.settings = a1111.settings_in_sigma(p, run.settings)
+            infotext.write(p, run.settings)
+        except Exception as error:
+            refuse(p, error)
+
+    def before_process_batch(self, p, *args, **kwargs):
+        run = run_of(p)
+        if run is not None:
+            run.begin_batch()
+
+    def process_before_every_sampling(self, p, *args, **kwargs):
+        a1111.before_sampling(p, kwargs["uc"])
+
+    def post_sample(self, p, ps, *args):
+        a1111.after_sampling(p, ps)
+        run = run_of(p)
+        if run is not None and p.iteration == 0:
+            infotext.write_trace(p, run.passes)
