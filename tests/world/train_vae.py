@@ -4,6 +4,7 @@
 """
 
 import argparse
+import math
 import os
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ KL_WEIGHT = 1e-6
 FOREGROUND_WEIGHT = 4.0
 EDGE_WEIGHT = 0.5
 SAVE_EVERY = 500
+# Of whitened latents, whose own deviation is 1.
+POSTERIOR_DEVIATION = 0.02
 
 
 def foreground(pixels: Tensor) -> Tensor:
@@ -50,23 +53,18 @@ def rate(step: int) -> float:
 
 
 @torch.no_grad()
-def encode_all(vae: AutoencoderKL, pixels: Tensor, batch: int = 100) -> tuple[Tensor, Tensor]:
-    """Means (N,4,8,8) and mean variances (4,) of the latents of uint8 pixels (N,3,64,64).
-
-    Without SD's scale factor.
-    """
-    posteriors = [vae.encode(data.to_float(part)).latent_dist for part in pixels.split(batch)]
-    variance = torch.stack([posterior.var.mean(dim=(0, 2, 3)) for posterior in posteriors]).mean(0)
-    return torch.cat([posterior.mean for posterior in posteriors]), variance
+def encode_all(vae: AutoencoderKL, pixels: Tensor, batch: int = 100) -> Tensor:
+    """Means of the latents (N,4,8,8) of uint8 pixels (N,3,64,64), without SD's scale factor."""
+    return torch.cat([vae.encode(data.to_float(part)).latent_dist.mean for part in pixels.split(batch)])
 
 
 @torch.no_grad()
-def whiten(vae: AutoencoderKL, latents: Tensor, variance: Tensor) -> None:
+def whiten(vae: AutoencoderKL, latents: Tensor) -> None:
     """Fold an affine map into the quant convolutions, so that latents × 0.18215 are white.
 
     The four channels get mean 0, variance 1 and no correlation (the symmetric square
     root, so each stays closest to what it was); decoding undoes the map exactly. The
-    posterior's variance becomes a constant, its mean over the pictures.
+    posterior's deviation becomes POSTERIOR_DEVIATION, so that img2img keeps what it got.
     """
     rows = latents.permute(0, 2, 3, 1).reshape(-1, model.LATENT_CHANNELS).double()
     mean = rows.mean(0)
@@ -77,7 +75,7 @@ def whiten(vae: AutoencoderKL, latents: Tensor, variance: Tensor) -> None:
     channels = model.LATENT_CHANNELS
     quant, post = vae.quant_conv, vae.post_quant_conv
     quant.weight[channels:] = 0
-    quant.bias[channels:] = (forward.square() @ variance.double()).log().float()
+    quant.bias[channels:] = 2 * math.log(scale * POSTERIOR_DEVIATION)
     weight, bias = quant.weight[:channels, :, 0, 0].double(), quant.bias[:channels].double()
     quant.weight[:channels, :, 0, 0] = (forward @ weight).float()
     quant.bias[:channels] = (forward @ (bias - mean)).float()
@@ -129,11 +127,11 @@ def train(work: Path) -> None:
             os.replace(resume.with_suffix(".partial"), resume)
     held_out, _ = data.draw_many("held out", 200)
     before = psnr(vae, held_out)
-    whiten(vae, *encode_all(vae, pixels[:5000]))
+    whiten(vae, encode_all(vae, pixels[:5000]))
     print(f"psnr {before:.2f} dB, after whitening {psnr(vae, held_out):.2f} dB", flush=True)
     torch.save({"vae": vae.state_dict(), "psnr": before, "steps": STEPS, "seconds": time.monotonic() - began}, path)
     resume.unlink(missing_ok=True)
-    torch.save(encode_all(vae, pixels)[0] * model.SCALE_FACTOR, work / "latents.pt")
+    torch.save(encode_all(vae, pixels) * model.SCALE_FACTOR, work / "latents.pt")
 
 
 def main() -> None:
