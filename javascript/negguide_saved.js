@@ -1,0 +1,102 @@
+/*
+ * NegGuide.savedPresets: load, save and delete whole settings by name, over the extension's API.
+ *
+ * GET  ./negguide/v1/presets          names
+ * GET  ./negguide/v1/presets/NAME     a settings object
+ * PUT  ./negguide/v1/presets/NAME     with a settings object
+ * DELETE ./negguide/v1/presets/NAME
+ * Nothing is asked before the section is opened.
+ */
+(function(NegGuide) {
+    "use strict";
+
+    const ADDRESS = "./negguide/v1/presets";
+
+    /** The answer's JSON; an Error with the server's words where it refuses. */
+    async function request(method, name, body) {
+        const options = {method, headers: {"Accept": "application/json"}};
+        if (body !== undefined) {
+            options.headers["Content-Type"] = "application/json";
+            options.body = body;
+        }
+        const answer = await fetch(name === undefined ? ADDRESS : `${ADDRESS}/${encodeURIComponent(name)}`, options);
+        const text = await answer.text();
+        let data = null;
+        try {
+            data = text ? JSON.parse(text) : null;
+        } catch (error) {
+            if (answer.ok) throw new Error(`the server's answer is not JSON: ${text.slice(0, 200)}`);
+        }
+        if (answer.ok) return data;
+        const said = data && (data.detail || data.errors || data.error);
+        throw new Error(said ? (typeof said === "string" ? said : said.message || JSON.stringify(said)) : `HTTP ${answer.status} ${answer.statusText}`);
+    }
+
+    /** The section with the saved presets for an editor. */
+    NegGuide.savedPresets = function(editor) {
+        const {element} = NegGuide;
+        const select = element("select", {"data-field": "saved"});
+        const name = element("input", {type: "text", autocomplete: "off", maxLength: 80, "data-field": "saved-name"});
+        const tell = (text, isError) => editor.tell(text, isError);
+
+        async function list(chosen) {
+            const names = (await request("GET")).saved;
+            select.replaceChildren(...names.map((one) => element("option", {value: one}, one)));
+            if (chosen !== undefined) select.value = chosen;
+            section.classList.toggle("negguide-none-saved", !names.length);
+        }
+
+        function button(action, text, act) {
+            const made = element("button", {type: "button", className: "negguide-button", "data-action": action}, text);
+            made.addEventListener("click", async() => {
+                made.disabled = true;
+                try {
+                    await act();
+                } catch (error) {
+                    tell(error.message, true);
+                } finally {
+                    made.disabled = false;
+                }
+            });
+            return made;
+        }
+
+        const pick = () => {
+            if (!select.value) throw new Error("There is no saved preset yet.");
+            return select.value;
+        };
+
+        const section = element("details", {className: "negguide-section", "data-section": "saved"},
+            element("summary", {}, "Saved presets"),
+            element("div", {className: "negguide-saved"},
+                element("label", {className: "negguide-field"}, element("span", {}, "Saved preset"), select),
+                button("load-preset", "Load", async() => {
+                    const chosen = pick();
+                    const data = await request("GET", chosen);
+                    delete data.enabled;
+                    editor.load(JSON.stringify(data));
+                    editor.edited();
+                    tell(`Loaded: ${chosen}`);
+                    name.value = chosen;
+                }),
+                button("delete-preset", "Delete", async() => {
+                    const chosen = pick();
+                    await request("DELETE", chosen);
+                    await list();
+                    tell(`Deleted: ${chosen}`);
+                })),
+            element("div", {className: "negguide-saved"},
+                element("label", {className: "negguide-field"}, element("span", {}, "Save these settings as"), name),
+                button("save-preset", "Save", async() => {
+                    const chosen = name.value.trim();
+                    if (!chosen) throw new Error("A preset needs a name.");
+                    await request("PUT", chosen, editor.text || "{}");
+                    await list(chosen);
+                    tell(`Saved: ${chosen}`);
+                })));
+        section.addEventListener("toggle", () => {
+            if (section.open) list(select.value || undefined).catch((error) => tell(error.message, true));
+        });
+        return section;
+    };
+})(window.NegGuide = window.NegGuide || {});

@@ -1,0 +1,249 @@
+/*
+ * NegGuide.settings: the settings object between the JSON text and the editor, by Python's table of fields.
+ *
+ * Python decides what is allowed. This mirror of lib_negguide/settings.py shows the same
+ * complaint, in the same words, while one types. A value that is not allowed stays as it was
+ * typed (a string where a number is wanted), and goes into the JSON text unchanged.
+ */
+(function(NegGuide) {
+    "use strict";
+
+    const NESTED = {box: "Window", negatives: "Negative", hires: "Schedule"};
+    const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+    const clone = (value) => value === undefined ? undefined : JSON.parse(JSON.stringify(value));
+    const same = (left, right) => JSON.stringify(left) === JSON.stringify(right);
+
+    let tables = {Window: [], Negative: [], Schedule: [], Settings: []};
+
+    /** Take the tables of fields (data-schema of the editor's container). */
+    function setTables(value) {
+        tables = value;
+    }
+
+    const field = (model, name) => tables[model].find((row) => row.name === name);
+
+    /** An object of `model` with every field of the table; unknown keys are kept. */
+    function filled(model, data) {
+        const full = Object.assign({}, clone(data));
+        for (const row of tables[model]) {
+            if (full[row.name] === undefined) full[row.name] = row.name === "text" ? "" : clone(row.default);
+            if (row.name === "negatives") {
+                full.negatives = full.negatives.map((negative) => filled("Negative", negative));
+            } else if (NESTED[row.name] && full[row.name] !== null) {
+                full[row.name] = filled(NESTED[row.name], full[row.name]);
+            }
+        }
+        return full;
+    }
+
+    /** Can the editor show this value at all: objects and lists where objects and lists belong? */
+    function isReadable(data) {
+        return isObject(data) && ["box", "hires"].every((name) => data[name] === undefined || data[name] === null && name === "hires" ||
+            isObject(data[name]) && isReadable(data[name])) &&
+            (data.negatives === undefined || Array.isArray(data.negatives) && data.negatives.every(isObject));
+    }
+
+    /** The object without what equals its default; a negative's text always stays. */
+    function lean(model, full) {
+        const data = {};
+        for (const [name, value] of Object.entries(full)) {
+            const row = field(model, name);
+            let kept = value;
+            if (row && value !== null) {
+                if (name === "negatives") kept = value.map((negative) => lean("Negative", negative));
+                else if (NESTED[name]) kept = lean(NESTED[name], value);
+            }
+            if (!row || name === "text" || !same(kept, row.default)) data[name] = kept;
+        }
+        return data;
+    }
+
+    /** Settings of the editor as JSON text without `enabled`; "" for the defaults. */
+    function toText(settings) {
+        const data = lean("Settings", settings);
+        delete data.enabled;
+        return Object.keys(data).length ? JSON.stringify(data) : "";
+    }
+
+    /** {settings, error}: the editor's full settings of a JSON text, or what is wrong with the text. */
+    function fromText(text) {
+        let data;
+        try {
+            data = JSON.parse(text.trim() || "{}");
+        } catch (error) {
+            return {settings: null, error: complaint("settings", text, "a JSON object")};
+        }
+        if (!isObject(data)) return {settings: null, error: complaint("settings", data, "a JSON object")};
+        if (!isReadable(data)) return {settings: null, error: validate(data)[0]};
+        const settings = filled("Settings", data);
+        delete settings.enabled;
+        return {settings, error: null};
+    }
+
+    // ---- Python's words
+
+    /** repr() of a JSON value. */
+    function repr(value) {
+        if (value === null || value === undefined) return "None";
+        if (value === true) return "True";
+        if (value === false) return "False";
+        if (Array.isArray(value)) return "[" + value.map(repr).join(", ") + "]";
+        if (typeof value === "object") {
+            return "{" + Object.entries(value).map(([key, item]) => repr(key) + ": " + repr(item)).join(", ") + "}";
+        }
+        if (typeof value === "number") return reprNumber(value);
+        const quote = value.includes("'") && !value.includes('"') ? '"' : "'";
+        const escaped = value.replace(/\\/g, "\\\\").replace(/\n/g, "\\n").replace(/\r/g, "\\r").replace(/\t/g, "\\t");
+        return quote + (quote === "'" ? escaped.replace(/'/g, "\\'") : escaped) + quote;
+    }
+
+    const exponent = (text) => text.replace(/e([+-])(\d)$/, "e$10$2");
+    const reprNumber = (value) => Math.abs(value) < 1e-4 && value !== 0 ? exponent(value.toExponential()) : exponent(String(value));
+    const reprFloat = (value) => reprNumber(value) + (Number.isInteger(value) && Math.abs(value) < 1e16 ? ".0" : "");
+
+    /** format(value, "g"). */
+    function general(value) {
+        const size = value === 0 ? 0 : Number(value.toExponential(5).split("e")[1]);
+        if (size < -4 || size >= 6) return exponent(String(Number(value.toPrecision(6)).toExponential()));
+        return String(Number(value.toPrecision(6)));
+    }
+
+    /** What SettingsError says, by its parts; `shown` is repr(value) unless given. */
+    function complaint(path, value, allowed, shown) {
+        let text = Array.from(shown === undefined ? repr(value) : shown);
+        if (text.length > 80) text = text.slice(0, 77).concat("...");
+        return {path, shown: text.join(""), allowed, message: `${path} = ${text.join("")} is not allowed; ${allowed}`};
+    }
+
+    // ---- what is allowed
+
+    const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+    const inRange = (value, row) => (row.min === null || value >= row.min) && (row.max === null || value <= row.max);
+
+    function pointsComplaint(points, path, allowed) {
+        if (!Array.isArray(points)) return complaint(path, points, allowed);
+        for (const [index, pair] of points.entries()) {
+            if (!Array.isArray(pair) || pair.length !== 2) return complaint(`${path}[${index}]`, pair, allowed);
+            for (const [place, number] of pair.entries()) {
+                if (!isNumber(number)) return complaint(`${path}[${index}][${place}]`, number, allowed);
+            }
+        }
+        const outside = points.some((pair) => pair.some((number) => number < 0 || number > 1));
+        const falling = points.some((pair, index) => index && pair[0] <= points[index - 1][0]);
+        return outside || falling ? complaint(path, points, allowed) : null;
+    }
+
+    /** The complaint about one plain field, or null. */
+    function fieldComplaint(row, value, path) {
+        const bad = (isBad) => isBad ? complaint(path, value, row.allowed) : null;
+        if (row.choices) return bad(!row.choices.includes(value));
+        switch (row.name) {
+        case "start":
+        case "stop":
+            return bad(value !== null && !(isNumber(value) && inRange(value, row)));
+        case "points":
+            return pointsComplaint(value, path, row.allowed);
+        case "text":
+            return bad(typeof value !== "string" && !isNumber(value));
+        case "enabled":
+            return bad(typeof value !== "boolean");
+        default:
+            return bad(!(isNumber(value) && inRange(value, row)));
+        }
+    }
+
+    /** Complaints about a model's object; fields that are missing have their defaults. */
+    function modelComplaints(model, data, path) {
+        const found = [];
+        for (const row of tables[model]) {
+            const value = data[row.name], at = path + row.name;
+            if (value === undefined) {
+                if (row.name === "text") found.push(complaint(at, null, "required: " + row.allowed));
+            } else if (row.name === "negatives" && Array.isArray(value)) {
+                value.forEach((negative, index) => {
+                    if (isObject(negative)) found.push(...modelComplaints("Negative", negative, `${at}[${index}].`));
+                    else found.push(complaint(`${at}[${index}]`, negative, row.allowed));
+                });
+            } else if (NESTED[row.name]) {
+                if (isObject(value) && row.name !== "negatives") found.push(...modelComplaints(NESTED[row.name], value, at + "."));
+                else if (!(row.name === "hires" && value === null)) found.push(complaint(at, value, row.allowed));
+            } else {
+                const wrong = fieldComplaint(row, value, at);
+                if (wrong) found.push(wrong);
+            }
+        }
+        const known = tables[model].map((row) => row.name);
+        for (const name of Object.keys(data).filter((key) => !known.includes(key))) {
+            found.push(complaint(path + name, data[name], "unknown field; known are " + known.join(", ")));
+        }
+        return found;
+    }
+
+    /** Rules between the fields of one window (Window.check). */
+    function windowComplaint(window, path) {
+        const {start, stop, unit} = window;
+        if (unit === "fraction") {
+            for (const name of ["start", "stop"]) {
+                if (window[name] !== null && window[name] > 1) {
+                    return complaint(path + name, window[name], "a fraction of the run is a number from 0 to 1", reprFloat(window[name]));
+                }
+            }
+        }
+        if (start !== null && stop !== null) {
+            if (unit === "sigma" && start < stop) {
+                return complaint(path + "start", start, `sigma falls during a run, so start is at least stop (${general(stop)})`, reprFloat(start));
+            }
+            if (unit !== "sigma" && start > stop) {
+                return complaint(path + "start", start, `at most stop (${general(stop)})`, reprFloat(start));
+            }
+        }
+        if (window.curve === "points" && !window.points.length) {
+            return complaint(path + "points", window.points, 'the curve "points" needs at least one [position, factor]');
+        }
+        return null;
+    }
+
+    /** All complaints about a settings object; the first one is the one that Python would raise. */
+    function validate(data) {
+        const found = modelComplaints("Settings", data, "");
+        if (!isReadable(data)) return found;
+        const full = filled("Settings", data);
+        const passes = [["", full]].concat(full.hires ? [["hires.", full.hires]] : []);
+        for (const [prefix, schedule] of passes) {
+            const windows = [[prefix + "box.", schedule.box]]
+                .concat(schedule.negatives.map((negative, index) => [`${prefix}negatives[${index}].`, negative]));
+            for (const [path, window] of windows) {
+                if (found.some((one) => one.path.startsWith(path))) continue;
+                const wrong = windowComplaint(window, path);
+                if (wrong) found.push(wrong);
+            }
+        }
+        return found;
+    }
+
+    // ---- what people type
+
+    /** A typed number; "" is null, and what is no number stays a string. */
+    function parseNumber(text) {
+        const trimmed = text.trim();
+        if (trimmed === "") return null;
+        const value = Number(trimmed);
+        return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(trimmed) && Number.isFinite(value) ? value : text;
+    }
+
+    const showNumber = (value) => value === null || value === undefined ? "" : String(value);
+
+    /** "0:1, 0.5:0.2" as [[0, 1], [0.5, 0.2]]; what does not read so stays a string. */
+    function parsePoints(text) {
+        if (text.trim() === "") return [];
+        const points = text.trim().replace(/[,;]$/, "").split(/[,;]/).map((pair) => pair.split(":").map(parseNumber));
+        return points.every((pair) => pair.length === 2 && pair.every(isNumber)) ? points : text;
+    }
+
+    const showPoints = (points) => Array.isArray(points) && points.every(Array.isArray) ?
+        points.map((pair) => pair.join(":")).join(", ") : showNumber(points);
+
+    NegGuide.settings = {
+        setTables, field, filled, toText, fromText, validate, repr, clone, same, parseNumber, showNumber, parsePoints, showPoints,
+    };
+})(window.NegGuide = window.NegGuide || {});
