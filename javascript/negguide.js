@@ -13,7 +13,7 @@
  *   .negguide-editor[data-tab=TAB]       empty container, from lib_negguide/webui/editor.py, with
  *                                        data-schema, data-presets, data-sigmas
  *   #negguide_TAB_json textarea          the settings as JSON text without `enabled`; "" = defaults
- *   #TAB_steps, #TAB_neg_prompt, #txt2img_hires_steps, #hires_neg_prompt: read only
+ *   #TAB_steps, #TAB_neg_prompt, #TAB_denoising_strength, #txt2img_hires_steps, #hires_neg_prompt: read only
  * Python tells of a changed text by negguideSync(TAB, text); the editor writes the text area and
  * dispatches `input`.
  *
@@ -61,13 +61,25 @@
 
         number(id) {
             const input = root().querySelector(`#${id} input[type=number]`);
-            return input ? Math.round(Number(input.value)) : 0;
+            return input ? Number(input.value) : 0;
         }
 
-        /** Steps of a pass as the page now has them. */
-        steps(pass) {
-            const steps = pass === "hires" ? this.number("txt2img_hires_steps") : 0;
-            return Math.min(Math.max(steps || this.number(`${this.tab}_steps`) || STEPS, 1), 1000);
+        /**
+         * {steps, from} of a pass as the page now has them: how many steps the whole run has, and the
+         * first one that is sampled. From a picture (img2img, hires pass) only the end of a run is;
+         * the host takes the steps for those of the whole run, in the hires pass for those sampled.
+         */
+        run(pass) {
+            const own = pass === "hires" ? this.number("txt2img_hires_steps") : 0;
+            const steps = Math.round(Math.min(Math.max(own || this.number(`${this.tab}_steps`) || STEPS, 1), 1000));
+            const strength = pass === "hires" || this.tab === "img2img" ? this.number(`${this.tab}_denoising_strength`) : NaN;
+            if (!(strength > 0)) return {steps, from: 0};
+            const part = Math.min(strength, 0.999);
+            if (pass === "hires" || typeof opts === "object" && opts.img2img_fix_steps) {
+                const whole = Math.max(Math.floor(steps / part), 1);
+                return {steps: whole, from: whole - steps};
+            }
+            return {steps, from: Math.max(steps - Math.floor(part * steps) - 1, 0)};
         }
 
         /** The negative prompt box's text; where there is no box, as if it had one. */
@@ -83,7 +95,7 @@
 
         /** What the editor depends on, to notice a change. */
         fingerprint() {
-            return ["first", "hires"].map((pass) => `${this.steps(pass)} ${this.boxText(pass).trim() === ""}`).join(" ");
+            return ["first", "hires"].map((pass) => `${Object.values(this.run(pass))} ${this.boxText(pass).trim() === ""}`).join(" ");
         }
     }
 
@@ -159,7 +171,7 @@
     for (const kind of ["input", "change"]) {
         document.addEventListener(kind, (event) => {
             const target = event.target;
-            if (target instanceof Element && target.closest("[id$=_steps], [id$=_neg_prompt]")) setTimeout(refresh, 0);
+            if (target instanceof Element && target.closest("[id$=_steps], [id$=_neg_prompt], [id$=_denoising_strength]")) setTimeout(refresh, 0);
         }, true);
     }
     for (const kind of ["pointerover", "focusin"]) {

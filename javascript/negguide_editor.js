@@ -37,8 +37,7 @@
 
     class Editor {
         /**
-         * `page`: write(text), steps(pass), boxText(pass) of the page around; `presets`: window presets.
-         * `saved`: an element with the saved presets, or null.
+         * `page`: write(text), run(pass), boxText(pass) of the page around; `presets`: window presets.
          */
         constructor(container, tab, page, presets) {
             const {settings} = NegGuide;
@@ -338,7 +337,7 @@
         }
 
         silent(pass, key) {
-            return key === "box" ? this.page.boxText(pass).trim() === "" : String(this.window(pass, key).text).trim() === "";
+            return key === "box" ? this.page.boxText(pass).trim() === "" : NegGuide.settings.showNumber(this.window(pass, key).text).trim() === "";
         }
 
         showActs(pass, key, part, complaints) {
@@ -348,11 +347,12 @@
                 if (this.silent(pass, key)) {
                     text = key === "box" ? "empty: does nothing" : "no text: does nothing";
                 } else {
-                    const sigmas = referenceSigmas(this.page.steps(pass));
+                    const {steps, from} = this.page.run(pass);
+                    const sigmas = referenceSigmas(steps);
                     const w = inSigma(this.window(pass, key), sigmas);
                     const at = sigmas.map((sigma, index) => strength(sigma, w.start, w.stop, w.weight, w.curve, w.points) > 0 ? index : -1)
-                        .filter((index) => index >= 0);
-                    text = at.length ? `acts at ${at.length} of ${sigmas.length} steps: ${ranges(at)}` : `acts at none of ${sigmas.length} steps`;
+                        .filter((index) => index >= from);
+                    text = at.length ? `acts at ${at.length} of ${steps - from} steps: ${ranges(at)}` : `acts at none of ${steps - from} steps`;
                 }
             }
             if (part.acts.textContent !== text) part.acts.textContent = text;
@@ -361,15 +361,15 @@
         drawPicture(pass) {
             const schedule = this.schedule(pass);
             if (!schedule) return;
-            const steps = this.page.steps(pass);
+            const {steps, from} = this.page.run(pass);
             const sigmas = NegGuide.schedule.referenceSigmas(steps);
             const lanes = this.keys(schedule).map((key) => {
                 const value = this.window(pass, key);
                 const wrong = (this.complaints || []).some((one) => one.path.startsWith(this.path(pass, key)));
-                const name = key === "box" ? NegGuide.settings.field("Schedule", "box").title : `${key + 1}: ${String(value.text).trim() || "(no text)"}`;
+                const name = key === "box" ? NegGuide.settings.field("Schedule", "box").title : `${key + 1}: ${NegGuide.settings.showNumber(value.text).trim() || "(no text)"}`;
                 return {key, name, color: this.color(key), window: wrong ? null : NegGuide.schedule.inSigma(value, sigmas), silent: this.silent(pass, key)};
             });
-            this.passes[pass].picture.draw(lanes, steps, pass === "hires" ? "Schedule of the hires pass" : "Schedule");
+            this.passes[pass].picture.draw(lanes, steps, from, pass === "hires" ? "Schedule of the hires pass" : "Schedule");
         }
 
         /** The page around has changed (steps, negative prompt): only what depends on it. */
@@ -397,7 +397,7 @@
 
         addNegative(pass) {
             const {negatives} = this.schedule(pass);
-            negatives.push(NegGuide.settings.filled("Negative", {}));
+            negatives.push(NegGuide.settings.filled("Negative", {text: ""}));
             this.rebuilt(pass);
             this.passes[pass].parts.get(negatives.length - 1).inputs.text.focus();
         }
@@ -451,7 +451,7 @@
 
         convert(pass, number, from, to) {
             const {referenceSigmas, toSigma, fromSigma} = NegGuide.schedule;
-            const steps = this.page.steps(pass);
+            const {steps} = this.page.run(pass);
             if (from === to) return number;
             if (from === "fraction" && to === "step") return roundTo(number * steps, 4);
             if (from === "step" && to === "fraction") return roundTo(number / steps, 4);
@@ -481,7 +481,7 @@
             const {referenceSigmas, inSigma, span, sigmaAt, fromSigma} = NegGuide.schedule;
             const value = this.window(pass, key);
             const isStart = name === "start";
-            const steps = this.page.steps(pass);
+            const {steps} = this.page.run(pass);
             const sigmas = referenceSigmas(steps);
             const ends = inSigma(value, sigmas);
             const stepOf = (sigma, open) => sigma === null ? open : fromSigma(sigma, "step", sigmas);

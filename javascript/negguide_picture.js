@@ -64,9 +64,9 @@
 
         /**
          * `lanes`: [{key, name, color, window (in sigma) or null where it has an error, silent}];
-         * `steps` of the run; `title` in words.
+         * `steps` of the run and the first one that is sampled, `from`; `title` in words.
          */
-        draw(lanes, steps, title) {
+        draw(lanes, steps, from, title) {
             const full = this.parent.clientWidth;
             if (!full) return; // hidden; the editor draws again when it is shown
             this.lanes = lanes;
@@ -83,6 +83,7 @@
             this.drawAxis(steps, bottom);
             lanes.forEach((lane, index) => this.drawLane(lane, TOP + index * LANE, steps, used));
             this.drawEmpty(lanes, bottom - STRIP);
+            if (from > 0) this.drawNotRun((from - 0.5) / Math.max(steps - 1, 1), bottom);
             for (const [key, handle] of this.handles) {
                 if (!used.has(key)) {
                     handle.remove();
@@ -163,6 +164,14 @@
                 draw("rect", {class: "negguide-empty", x, y: top + 1, width, height: STRIP - 3, rx: 2}, this.back);
                 if (width > 40) draw("text", {class: "negguide-axis", x: x + width / 2, y: top + 12, "text-anchor": "middle"}, this.back, "empty");
             }
+        }
+
+        /** Before the first step that is sampled from a picture. */
+        drawNotRun(part, bottom) {
+            const width = this.x(part) - LEFT;
+            const group = draw("g", {class: "negguide-not-run"}, this.back);
+            draw("rect", {x: LEFT, y: TOP, width, height: bottom - TOP}, group);
+            if (width > 50) draw("text", {class: "negguide-axis", x: LEFT + width / 2, y: bottom - 7, "text-anchor": "middle"}, group, "not run");
         }
 
         // ---- handles

@@ -1,10 +1,9 @@
 /*
  * NegGuide.savedPresets: load, save and delete whole settings by name, over the extension's API.
  *
- * GET  ./negguide/v1/presets          names
- * GET  ./negguide/v1/presets/NAME     a settings object
- * PUT  ./negguide/v1/presets/NAME     with a settings object
- * DELETE ./negguide/v1/presets/NAME
+ * GET    ./negguide/v1/presets        {saved: {NAME: a settings object, or {error: words}}}
+ * POST   ./negguide/v1/presets        {name, settings}; answers as GET does
+ * DELETE ./negguide/v1/presets/NAME   likewise
  * Nothing is asked before the section is opened.
  */
 (function(NegGuide) {
@@ -17,7 +16,7 @@
         const options = {method, headers: {"Accept": "application/json"}};
         if (body !== undefined) {
             options.headers["Content-Type"] = "application/json";
-            options.body = body;
+            options.body = JSON.stringify(body);
         }
         const answer = await fetch(name === undefined ? ADDRESS : `${ADDRESS}/${encodeURIComponent(name)}`, options);
         const text = await answer.text();
@@ -39,11 +38,13 @@
         const name = element("input", {type: "text", autocomplete: "off", maxLength: 80, "data-field": "saved-name"});
         const tell = (text, isError) => editor.tell(text, isError);
 
-        async function list(chosen) {
-            const names = (await request("GET")).saved;
-            select.replaceChildren(...names.map((one) => element("option", {value: one}, one)));
-            if (chosen !== undefined) select.value = chosen;
-            section.classList.toggle("negguide-none-saved", !names.length);
+        let saved = {};
+
+        /** Take the server's answer; choose a name. */
+        function show(answer, chosen) {
+            saved = answer.saved;
+            select.replaceChildren(...Object.keys(saved).map((one) => element("option", {value: one}, one)));
+            if (chosen in saved) select.value = chosen;
         }
 
         function button(action, text, act) {
@@ -70,19 +71,19 @@
             element("summary", {}, "Saved presets"),
             element("div", {className: "negguide-saved"},
                 element("label", {className: "negguide-field"}, element("span", {}, "Saved preset"), select),
-                button("load-preset", "Load", async() => {
+                button("load-preset", "Load", () => {
                     const chosen = pick();
-                    const data = await request("GET", chosen);
+                    if (saved[chosen].error) throw new Error(saved[chosen].error);
+                    const data = Object.assign({}, saved[chosen]);
                     delete data.enabled;
                     editor.load(JSON.stringify(data));
                     editor.edited();
-                    tell(`Loaded: ${chosen}`);
                     name.value = chosen;
+                    tell(`Loaded: ${chosen}`);
                 }),
                 button("delete-preset", "Delete", async() => {
                     const chosen = pick();
-                    await request("DELETE", chosen);
-                    await list();
+                    show(await request("DELETE", chosen));
                     tell(`Deleted: ${chosen}`);
                 })),
             element("div", {className: "negguide-saved"},
@@ -90,12 +91,11 @@
                 button("save-preset", "Save", async() => {
                     const chosen = name.value.trim();
                     if (!chosen) throw new Error("A preset needs a name.");
-                    await request("PUT", chosen, editor.text || "{}");
-                    await list(chosen);
+                    show(await request("POST", undefined, {name: chosen, settings: JSON.parse(editor.text || "{}")}), chosen);
                     tell(`Saved: ${chosen}`);
                 })));
         section.addEventListener("toggle", () => {
-            if (section.open) list(select.value || undefined).catch((error) => tell(error.message, true));
+            if (section.open) request("GET").then((answer) => show(answer, select.value)).catch((error) => tell(error.message, true));
         });
         return section;
     };

@@ -22,11 +22,11 @@
 
     const field = (model, name) => tables[model].find((row) => row.name === name);
 
-    /** An object of `model` with every field of the table; unknown keys are kept. */
+    /** An object of `model` with every field of the table that has a default; unknown keys are kept. */
     function filled(model, data) {
         const full = Object.assign({}, clone(data));
         for (const row of tables[model]) {
-            if (full[row.name] === undefined) full[row.name] = row.name === "text" ? "" : clone(row.default);
+            if (full[row.name] === undefined && row.name !== "text") full[row.name] = clone(row.default);
             if (row.name === "negatives") {
                 full.negatives = full.negatives.map((negative) => filled("Negative", negative));
             } else if (NESTED[row.name] && full[row.name] !== null) {

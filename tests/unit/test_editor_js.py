@@ -1,0 +1,186 @@
+"""The editor's twin of schedule.py and its mirror of settings.py, run in a browser against Python."""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lib_negguide.errors import SettingsError
+from lib_negguide.schedule import CURVES, UNITS, curve_value, progress, reference_sigmas, strength, to_sigma
+from lib_negguide.settings import Settings
+from lib_negguide.webui import editor
+
+SCRIPTS = Path(__file__).parents[2] / "javascript"
+STEPS = (1, 2, 5, 20, 30, 150)
+
+
+@pytest.fixture(scope="module")
+def page():
+    from playwright.sync_api import sync_playwright
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    arguments = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+                 "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_page()
+        for name in ("negguide_schedule.js", "negguide_settings.js"):
+            page.add_script_tag(path=str(SCRIPTS / name))
+        page.evaluate("([sigmas, tables]) => { NegGuide.schedule.setTable(sigmas); NegGuide.settings.setTables(tables); }",
+                      [editor.sigmas(), editor.tables()])
+        yield page
+        browser.close()
+
+
+def in_browser(page, function, cases):
+    """``NegGuide.schedule.function(...case)`` for each case."""
+    cases = json.loads(json.dumps(cases))
+    return page.evaluate("([name, cases]) => cases.map((case_) => NegGuide.schedule[name](...case_))", [function, cases])
+
+
+def close(got, wanted):
+    assert len(got) == len(wanted)
+    for index, (a, b) in enumerate(zip(got, wanted)):
+        assert (a is None) == (b is None), (index, a, b)
+        assert a is None or a == pytest.approx(b, rel=2e-5, abs=1e-6), (index, a, b)
+
+
+def test_progress(page):
+    sigmas = [0.0, 1e-4, 0.029, 0.03, 0.1, 0.5, 1.0, 1.6, 2.8, 5.8, 14.0, 14.6, 14.7, 200.0]
+    close(in_browser(page, "progress", [[s] for s in sigmas]), [progress(s) for s in sigmas])
+    back = in_browser(page, "sigmaAt", [[progress(s)] for s in sigmas[3:-3]])
+    assert back == pytest.approx(sigmas[3:-3], rel=1e-5)
+
+
+def test_reference_sigmas(page):
+    for steps in STEPS:
+        close(in_browser(page, "referenceSigmas", [[steps]])[0], reference_sigmas(steps))
+
+
+def test_to_sigma_and_back(page):
+    values = {"sigma": (None, 0, 0.7, 5.8), "fraction": (None, 0, 0.01, 0.2, 0.5, 0.97, 1), "step": (None, 0, 0.5, 1, 4.25, 5, 19, 19.5, 20, 31)}
+    cases = [(value, unit, reference_sigmas(steps)) for unit in UNITS for value in values[unit] for steps in STEPS]
+    wanted = [to_sigma(*case) for case in cases]
+    got = in_browser(page, "toSigma", cases)
+    close(got, wanted)
+    there = [(sigma, unit, sigmas) for sigma, (_, unit, sigmas) in zip(wanted, cases)]
+    back = in_browser(page, "fromSigma", there)
+    again = [to_sigma(value, unit, sigmas) for value, (_, unit, sigmas) in zip(back, there)]
+    close(again, wanted)
+
+
+def test_strength(page):
+    rng = random.Random(1)
+    cases = []
+    for curve in CURVES:
+        for start, stop in ((None, None), (5.8, None), (None, 0.7), (5.8, 1.6), (2.8, 2.8), (0.02, None), (None, 20.0)):
+            points = [(0.1, 0.9), (0.5, 0.2), (0.8, 1.0)] if rng.random() < 0.5 else [(0.3, 0.7)]
+            for sigma in (0.02, 0.1, 0.7, 1.0, 1.6, 2.5, 5.8, 9.0, 14.6):
+                cases.append((sigma, start, stop, rng.choice((0.0, 0.35, 1.0, 2.0)), curve, points))
+    close(in_browser(page, "strength", cases), [strength(*case) for case in cases])
+    positions = [(curve, position / 8, [(0.1, 0.9), (0.5, 0.2)]) for curve in CURVES for position in range(-1, 10)]
+    close(in_browser(page, "curveValue", positions), [curve_value(*case) for case in positions])
+
+
+REFUSED = [
+    {"box": {"start": -1}},
+    {"box": {"start": "abc"}},
+    {"box": {"start": "it's"}},
+    {"box": {"stop": True}},
+    {"box": {"weight": 2.5}},
+    {"box": {"weight": None}},
+    {"box": {"weight": "1"}},
+    {"box": {"weight": -0.00001}},
+    {"box": {"unit": "sigmas"}},
+    {"box": {"unit": None}},
+    {"box": {"curve": "points"}},
+    {"box": {"curve": "points", "points": [[0.5, 1], [0.2, 1]]}},
+    {"box": {"points": [[0, 1.5]]}},
+    {"box": {"points": "0:1, abc"}},
+    {"box": {"points": [[0, 1], [0.5]]}},
+    {"box": {"points": [[0, 1], 3]}},
+    {"box": {"points": [[0, "x"]]}},
+    {"box": {"points": [[(index + 1) / 100, 2] for index in range(40)]}},
+    {"box": {"start": 1.6, "stop": 5.8}},
+    {"box": {"start": 1, "stop": 12345678}},
+    {"box": {"start": 0.00002, "stop": 0.00003}},
+    {"box": {"start": 5, "stop": 3, "unit": "step"}},
+    {"box": {"start": 3, "unit": "fraction"}},
+    {"box": {"stop": 1.5, "unit": "fraction"}},
+    {"box": {"what": 1}},
+    {"box": 3},
+    {"box": None},
+    {"negatives": 3},
+    {"negatives": {"text": "a"}},
+    {"negatives": [3]},
+    {"negatives": [{}]},
+    {"negatives": [{"text": None}]},
+    {"negatives": [{"text": ["a"]}]},
+    {"negatives": [{"text": "a"}, {"text": "b", "stop": [1, None, {"a": False}]}]},
+    {"negatives": [{"text": "a", "what": "it's \"so\"\n"}]},
+    {"combine": "joined"},
+    {"hires": 3},
+    {"hires": {"enabled": False}},
+    {"hires": {"negatives": [{"text": "a", "start": 2, "stop": 3}]}},
+    {"hires": {"box": {"weight": 9}}, "box": {"start": 1, "stop": 2}},
+    {"negatives": [{"text": "a", "start": 1, "stop": 2}], "combine": 5},
+    {"version": 99},
+    {"what": {"a": [1.5, True]}},
+    [],
+    3,
+]
+
+ALLOWED = [
+    {},
+    {"box": {"start": None, "stop": 0}},
+    {"box": {"start": 5.8, "stop": 1.6, "weight": 2}},
+    {"box": {"start": 3, "stop": 3}, "negatives": []},
+    {"box": {"start": 0.2, "stop": 0.4, "unit": "fraction", "curve": "linear up"}},
+    {"negatives": [{"text": ""}, {"text": "a", "curve": "points", "points": [[0, 1], [0.5, 0.2]]}], "combine": "perp-neg"},
+    {"hires": None},
+    {"hires": {}},
+    {"hires": {"negatives": [{"text": "b", "stop": 5, "unit": "step"}]}, "version": 1},
+]
+
+
+@pytest.mark.parametrize("data", REFUSED, ids=json.dumps)
+def test_same_words(page, data):
+    with pytest.raises(SettingsError) as error:
+        Settings.parse(json.dumps(data))
+    said = page.evaluate("""(text) => {
+        const {settings, error} = NegGuide.settings.fromText(text);
+        return (error || NegGuide.settings.validate(settings)[0] || {}).message;
+    }""", json.dumps(data))
+    assert f"NegGuide: {said}" == str(error.value)
+
+
+@pytest.mark.parametrize("data", ALLOWED, ids=json.dumps)
+def test_same_settings(page, data):
+    settings = Settings.parse(data)
+    complaints, text = page.evaluate("""(text) => {
+        const {settings} = NegGuide.settings.fromText(text);
+        return [NegGuide.settings.validate(settings), NegGuide.settings.toText(settings)];
+    }""", json.dumps(data))
+    assert complaints == []
+    assert json.loads(text or "{}") == json.loads(json.dumps(settings.to_dict()))
+
+
+def test_words_that_are_no_json(page):
+    with pytest.raises(SettingsError) as error:
+        Settings.parse("{what")
+    assert "NegGuide: " + page.evaluate("NegGuide.settings.fromText('{what').error.message") == str(error.value)
+
+
+@pytest.mark.parametrize(("typed", "wanted"), [
+    ("5.8", 5.8), (" 3 ", 3), ("", None), (".5", 0.5), ("1e1", 10), ("0,5", "0,5"), ("abc", "abc"), ("1e999", "1e999"), ("0x10", "0x10")])
+def test_typed_numbers(page, typed, wanted):
+    assert page.evaluate("(text) => NegGuide.settings.parseNumber(text)", typed) == wanted
+
+
+@pytest.mark.parametrize(("typed", "wanted"), [
+    ("0:1, 0.5:0.2", [[0, 1], [0.5, 0.2]]), ("0:1,", [[0, 1]]), ("", []), ("0:1; 1:0", [[0, 1], [1, 0]]), ("0:", "0:"), ("0:1, x", "0:1, x")])
+def test_typed_points(page, typed, wanted):
+    assert page.evaluate("(text) => NegGuide.settings.parsePoints(text)", typed) == wanted
