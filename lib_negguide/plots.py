@@ -1,0 +1,181 @@
+"""Contact sheets (Pillow) and curves (matplotlib). Both are imported when a picture is drawn, not before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import List, Optional, Sequence, Tuple
+
+from lib_negguide.errors import NegGuideError
+
+INK, FAINT, PAPER = "#1c2026", "#6b7380", "#ffffff"
+LANE, ACTS = "#e4e7eb", "#d1495b"
+GOOD, BAD = "#2e8b57", "#d98324"
+SERIES = ("#2a6f97", "#d1495b", "#2e8b57", "#8a5a9e", "#d98324")
+
+
+@dataclass
+class Cell:
+    """One picture of a sheet: what acted as strengths per call, lines of text below, frame ``good`` or not (or neither)."""
+
+    image: object
+    strengths: Sequence[float] = ()
+    lines: Sequence[str] = ()
+    good: Optional[bool] = None
+
+
+@dataclass
+class Row:
+    """A row of a sheet, with its name and a few words on what it shows."""
+
+    title: str
+    words: str = ""
+    cells: List[Cell] = field(default_factory=list)
+
+
+def contact_sheet(title: str, rows: Sequence[Row], footer: str = "", side: int = 132):
+    """A Pillow image: one row of pictures under another, each with a bar of what acted over its run (left to right)."""
+    from PIL import Image, ImageDraw
+
+    bold, text, small = font(17, bold=True), font(13), font(11)
+    gap, left, top, lane = 12, 206, 52, 7
+    lines = max(len(cell.lines) for row in rows for cell in row.cells)
+    high = side + lane + 8 + 15 * lines + gap + 6
+    columns = max(len(row.cells) for row in rows)
+    sheet = Image.new("RGB", (left + columns * (side + gap) + gap, top + len(rows) * high + (30 if footer else 6)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((gap + 4, 15), title, INK, font=font(20, bold=True))
+    for number, row in enumerate(rows):
+        y = top + number * high
+        draw.text((gap + 4, y + 2), row.title, INK, font=bold)
+        for at, line in enumerate(wrapped(draw, row.words, text, left - gap - 16)):
+            draw.text((gap + 4, y + 30 + 18 * at), line, FAINT, font=text)
+        for column, cell in enumerate(row.cells):
+            x = left + column * (side + gap)
+            frame = LANE if cell.good is None else GOOD if cell.good else BAD
+            draw.rectangle((x - 3, y - 3, x + side + 2, y + side + 2), fill=frame)
+            sheet.paste(cell.image.resize((side, side), Image.BICUBIC), (x, y))
+            bar(draw, (x - 3, y + side + 6, x + side + 3, y + side + 6 + lane), cell.strengths)
+            for at, line in enumerate(cell.lines):
+                draw.text((x - 2, y + side + lane + 10 + 15 * at), line, INK if at == 0 else FAINT, font=small)
+    if footer:
+        draw.text((gap + 4, sheet.height - 24), footer, FAINT, font=small)
+    return sheet
+
+
+def bar(draw, box: Tuple[int, int, int, int], strengths: Sequence[float]) -> None:
+    """The run as a lane from left to right, filled where the negative acts; paler where it is weaker."""
+    x0, y0, x1, y1 = box
+    draw.rectangle(box, fill=LANE)
+    width = (x1 - x0) / max(1, len(strengths))
+    for call, strength in enumerate(strengths):
+        if strength > 0.0:
+            share = 0.25 + 0.75 * min(1.0, strength)
+            draw.rectangle((round(x0 + call * width), y0, round(x0 + (call + 1) * width), y1), fill=blend(LANE, ACTS, share))
+
+
+def blend(one: str, other: str, share: float) -> str:
+    """A colour between two ``#rrggbb``."""
+    pairs = [(int(one[i:i + 2], 16), int(other[i:i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
+
+
+def font(size: int, bold: bool = False):
+    """DejaVu Sans where it can be found (matplotlib brings it along), else Pillow's own."""
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    package = find_spec("matplotlib")
+    beside = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / name if package else Path(name)
+    for place in (str(beside), name):
+        try:
+            return ImageFont.truetype(place, size)
+        except OSError:
+            continue
+    return ImageFont.load_default()
+
+
+def wrapped(draw, words: str, with_font, width: int) -> List[str]:
+    """Text in lines of at most ``width`` pixels; newlines stay."""
+    lines: List[str] = []
+    for paragraph in words.split("\n"):
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}".strip()
+            if line and draw.textlength(longer, font=with_font) > width:
+                lines.append(line)
+                line = word
+            else:
+                line = longer
+        lines.append(line)
+    return lines
+
+
+@dataclass
+class Curve:
+    """Points with an interval each: ``low`` and ``high`` are bounds in the units of ``y``, or empty."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+@dataclass
+class Panel:
+    """One coordinate system; ``marks`` are vertical lines with a label."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: Sequence[Curve]
+    y_range: Optional[Tuple[float, float]] = None
+    marks: Sequence[Tuple[float, str]] = ()
+
+
+def curves(path, title: str, panels: Sequence[Panel], columns: int = 2) -> None:
+    """Write panels of curves as a PNG or SVG; raises :class:`NegGuideError` without matplotlib."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise NegGuideError("NegGuide: drawing curves needs matplotlib: pip install matplotlib") from None
+    matplotlib.use("Agg", force=False)
+    from matplotlib.figure import Figure
+
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.4 * columns, 3.9 * lines + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)
+    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axis, panel in zip(axes, panels):
+        for number, curve in enumerate(panel.curves):
+            colour = SERIES[number % len(SERIES)]
+            axis.plot(curve.x, curve.y, "o-", color=colour, label=curve.label, markersize=4.5, linewidth=1.8)
+            if len(curve.low):
+                axis.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        for x, label in panel.marks:
+            axis.axvline(x, color=FAINT, linewidth=1, linestyle=":")
+            axis.annotate(label, (x, 1), xycoords=("data", "axes fraction"), xytext=(3, -11), textcoords="offset points",
+                          fontsize=8, color=FAINT)
+        axis.set_title(panel.title, fontsize=11, color=INK)
+        axis.set_xlabel(panel.x_label)
+        axis.set_ylabel(panel.y_label)
+        if panel.y_range:
+            axis.set_ylim(*panel.y_range)
+        axis.grid(color=LANE)
+        axis.spines[["top", "right"]].set_visible(False)
+        if len(panel.curves) > 1:
+            axis.legend(frameon=False, fontsize=9)
+    for axis in axes[len(panels):]:
+        axis.set_visible(False)
+    figure.savefig(str(path), dpi=130)
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A markdown table, columns aligned to be read as plain text too."""
+    cells = [[str(cell) for cell in row] for row in (headers, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in cells]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
