@@ -1,0 +1,30 @@
+"""Pictures as files and grids."""
+
+import math
+import os
+
+from PIL import Image
+
+from modules import paths
+
+
+def image_grid(pictures, batch_size=1, rows=None):
+    rows = rows or max(int(math.sqrt(len(pictures))), 1)
+    columns = math.ceil(len(pictures) / rows)
+    width, height = pictures[0].size
+    grid = Image.new("RGB", (columns * width, rows * height))
+    for n, picture in enumerate(pictures):
+        grid.paste(picture, (n % columns * width, n // columns * height))
+    return grid
+
+
+def read_info_from_image(image):
+    """(infotext or None, the other texts of the file)."""
+    items = {key: value for key, value in (image.info or {}).items() if isinstance(value, str)}
+    return items.pop("parameters", None), items
+
+
+def write_params(infotext):
+    """What the paste button reads where the prompt is empty."""
+    with open(os.path.join(paths.data_path, "params.txt"), "w", encoding="utf8") as file:
+        file.write(infotext)

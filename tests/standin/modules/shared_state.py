@@ -1,0 +1,44 @@
+"""What the one running job is doing, and the requests to stop it."""
+
+import datetime
+
+
+class State:
+    def __init__(self):
+        self.begin("")
+        self.end()
+
+    def begin(self, job="(unknown)"):
+        self.job, self.job_no, self.job_count = job, 0, -1
+        self.processing_has_refined_job_count = False
+        self.job_timestamp = datetime.datetime.now().strftime("%Y%m%d%H%M%S")
+        self.sampling_step = self.sampling_steps = 0
+        self.current_latent = self.current_image = self.textinfo = None
+        self.skipped = self.interrupted = self.stopping_generation = False
+
+    def end(self):
+        self.job, self.job_count = "", 0
+
+    def skip(self):
+        self.skipped = True
+
+    def interrupt(self):
+        self.interrupted = True
+
+    def stop_generating(self):
+        self.stopping_generation = True
+
+    def nextjob(self):
+        self.job_no += 1
+        self.sampling_step = 0
+
+    def assign_current_image(self, image):
+        self.current_image = image
+
+    def set_current_image(self):
+        pass
+
+    def dict(self):
+        names = ("skipped", "interrupted", "stopping_generation", "job", "job_count", "job_timestamp", "job_no",
+                 "sampling_step", "sampling_steps")
+        return {name: getattr(self, name) for name in names}
