@@ -11,6 +11,7 @@
     const COLORS = 6;
     const FLAT = [[0, 1], [1, 1]]; // points that a curve of one's own begins with
     const OWN = "own window";
+    const EXAMPLES = {start: "first step", stop: "last step", points: "0:1, 0.5:0.2", text: "What must not be in the picture"};
 
     /** A DOM element; properties with a dash are attributes, null children are left out. */
     function element(tag, properties, ...children) {
@@ -85,7 +86,7 @@
 
         build() {
             this.problems = element("div", {className: "negguide-errors", role: "status", "data-errors": ""});
-            this.message = element("p", {className: "negguide-message", role: "status", "data-message": ""});
+            this.message = element("div", {className: "negguide-message", role: "status", "data-message": ""});
             const first = this.buildPass("first");
             const own = element("input", {type: "checkbox", "data-field": "hires"});
             own.addEventListener("change", () => this.useHires(own.checked));
@@ -94,7 +95,7 @@
             this.hiresSection = element("details", {className: "negguide-section", "data-section": "hires"},
                 element("summary", {}, "Hires pass: other negatives"),
                 element("label", {className: "negguide-check", title: help}, own, element("span", {}, "Other negatives in the hires pass")),
-                element("p", {className: "negguide-note", "data-note": "hires"}, "The hires pass has the same schedule as the first pass."),
+                element("div", {className: "negguide-note", "data-note": "hires"}, "The hires pass has the same schedule as the first pass."),
                 this.buildPass("hires"));
             this.container.replaceChildren(this.problems, first, this.hiresSection, NegGuide.savedPresets(this), this.message);
             this.fill();
@@ -179,30 +180,29 @@
                 input.addEventListener("input", () => this.set(pass, key, name, parse(input.value)));
                 return input;
             };
-            const chosen = (name, change) => {
+            const chosen = (change) => {
                 const select = element("select", {});
                 select.addEventListener("change", () => change(select.value));
                 return select;
             };
             const ofTable = (name, input, extra) => {
                 const row = field("Negative", name);
-                if (name === "start" || name === "stop") input.placeholder = name === "start" ? "first step" : "last step";
+                if (EXAMPLES[name]) input.placeholder = EXAMPLES[name];
                 return labelled(name, input, row.title, row.help, extra);
             };
             const {parseNumber, parsePoints} = NegGuide.settings;
             const weight = typed("weight", parseNumber);
             const fields = [
-                labelled("preset", chosen("preset", (name) => this.usePreset(pass, key, name)), "Preset",
+                labelled("preset", chosen((name) => this.usePreset(pass, key, name)), "Preset",
                     "A named window: sets start, stop, unit, weight and curve."),
-                ofTable("start", typed("start", parseNumber)),
-                ofTable("stop", typed("stop", parseNumber)),
-                ofTable("unit", chosen("unit", (unit) => this.changeUnit(pass, key, unit))),
+                element("div", {className: "negguide-window"},
+                    ofTable("start", typed("start", parseNumber)),
+                    ofTable("stop", typed("stop", parseNumber)),
+                    ofTable("unit", chosen((unit) => this.changeUnit(pass, key, unit)))),
                 ofTable("weight", weight, this.weightBox(pass, key, part, weight)),
-                ofTable("curve", chosen("curve", (curve) => this.changeCurve(pass, key, curve))),
-                ofTable("points", typed("points", parsePoints)),
+                ofTable("curve", chosen((curve) => this.changeCurve(pass, key, curve))),
             ];
-            part.inputs.points.placeholder = "0:1, 0.5:0.2";
-            part.points = element("div", {className: "negguide-points"}, fields.pop(),
+            part.points = element("div", {className: "negguide-points"}, ofTable("points", typed("points", parsePoints)),
                 this.button("add-point", "Add point", () => this.insertPoint(pass, key), "Adds a point in the widest gap. Points can be moved in the picture."));
             part.acts = element("span", {className: "negguide-acts", "data-acts": ""});
             part.errors = element("div", {className: "negguide-errors", id: errorsId, role: "status", "data-errors": ""});
@@ -212,10 +212,10 @@
                 this.button("move-down", "↓", () => this.swap(pass, key, key + 1), `Move down: ${title}`),
                 this.button("remove", "✕", () => this.removeNegative(pass, key), `Remove: ${title}`));
             const head = element("div", {className: "negguide-head", title: key === "box" ? field("Schedule", "box").help : ""},
-                element("span", {className: "negguide-title"}, title), part.acts, tools);
+                element("div", {className: "negguide-heading"}, element("span", {className: "negguide-title"}, title), part.acts), tools);
             let text = null;
             if (key !== "box") {
-                const area = element("textarea", {rows: 1, spellcheck: false, placeholder: "What must not be in the picture"});
+                const area = element("textarea", {rows: 1, spellcheck: false});
                 area.addEventListener("input", () => {
                     this.set(pass, key, "text", area.value);
                     this.fit(area);
@@ -327,12 +327,12 @@
             this.list(part.errors, complaints);
         }
 
-        /** The complaints as paragraphs; their parts are texts of their own, for translations. */
+        /** The complaints one below the other; their parts are texts of their own, for translations. */
         list(parent, complaints) {
             const text = complaints.map((one) => one.message).join("\n");
             if (parent.shownText === text) return;
             parent.shownText = text;
-            parent.replaceChildren(...complaints.map((one) => element("p", {className: "negguide-error", "data-error": one.path},
+            parent.replaceChildren(...complaints.map((one) => element("div", {className: "negguide-error", "data-error": one.path},
                 `${one.path} = ${one.shown} `, element("span", {}, "is not allowed"), "; ", element("span", {}, one.allowed))));
         }
 

@@ -122,7 +122,7 @@
             const base = {x1: LEFT, x2: LEFT + this.width};
             draw("line", Object.assign({class: "negguide-base", y1: BASE, y2: BASE}, base), group);
             draw("line", Object.assign({class: "negguide-one", y1: BASE - UNIT, y2: BASE - UNIT}, base), group);
-            draw("text", {class: "negguide-axis", x: LEFT - 5, y: BASE - UNIT + 4, "text-anchor": "end"}, group, "1");
+            draw("text", {class: "negguide-axis", x: LEFT - 11, y: BASE - UNIT + 4, "text-anchor": "end"}, group, "1");
             const room = Math.floor(this.width / CHARACTER);
             const name = lane.window ? lane.name : lane.name + ": not allowed";
             if (lane.window) this.drawStrength(lane, group);
@@ -219,7 +219,7 @@
                 const outward = handle === "start" ? -1 : 1;
                 draw("rect", {class: "negguide-hit", x: outward < 0 ? -16 : -4, y: 0, width: 20, height: LANE}, group);
                 draw("line", {class: "negguide-edge", y1: 2, y2: BASE}, group);
-                draw("rect", {class: "negguide-grip", x: outward < 0 ? -8 : 1, y: BASE / 2 - 9, width: 7, height: 20, rx: 2}, group);
+                draw("rect", {class: "negguide-grip", x: outward < 0 ? -8 : 1, y: BASE - 22, width: 7, height: 18, rx: 2}, group);
                 this.front.insertBefore(group, this.front.firstChild);
             }
             this.handles.set(key, group);
