@@ -15,10 +15,15 @@ from modules.models.diffusion.uni_pc import uni_pc
 
 def sigmas_of_timesteps(timesteps: torch.Tensor) -> torch.Tensor:
     """Training timesteps (any shape, may be fractional) to sigma; ln sigma is interpolated between them."""
-    alphas_cumprod = shared.sd_model.alphas_cumprod.detach().double().cpu().numpy()
-    logs = 0.5 * np.log((1.0 - alphas_cumprod) / alphas_cumprod)
-    flat = np.interp(timesteps.detach().double().cpu().numpy(), np.arange(len(logs)), logs)
-    return torch.from_numpy(np.exp(flat))
+    alphas_cumprod = shared.sd_model.alphas_cumprod
+    timesteps = timesteps.to(alphas_cumprod.device, torch.float64).clamp(0, len(alphas_cumprod) - 1)
+    below = timesteps.floor()
+
+    def log_sigma(index: torch.Tensor) -> torch.Tensor:
+        alpha = alphas_cumprod[index.long()].double()
+        return 0.5 * ((1.0 - alpha) / alpha).log()
+
+    return torch.lerp(log_sigma(below), log_sigma(timesteps.ceil()), timesteps - below).exp()
 
 
 def counts_in_timesteps(denoiser) -> bool:

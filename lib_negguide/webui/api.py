@@ -18,7 +18,7 @@ from lib_negguide.errors import SettingsError
 from lib_negguide.plan import GuidancePlan, StepInfo
 from lib_negguide.schedule import reference_sigmas
 from lib_negguide.settings import SCHEMA_VERSION, Settings
-from lib_negguide.webui import accordion, preset_files
+from lib_negguide.webui import editor, preset_files
 
 ROOT = "/negguide/v1"
 
@@ -28,7 +28,7 @@ def add(_demo: Any, app: FastAPI) -> None:
     for path, method, endpoint in (
         ("/version", "GET", version),
         ("/schema", "GET", schema),
-        ("/fields", "GET", accordion.field_table),
+        ("/fields", "GET", editor.tables),
         ("/presets", "GET", list_presets),
         ("/presets", "POST", save_preset),
         ("/presets/{name}", "DELETE", delete_preset),
@@ -56,7 +56,7 @@ def list_presets() -> Dict[str, Any]:
             saved[name] = folder.load(name).to_dict()
         except SettingsError as error:
             saved[name] = {"error": str(error)}
-    return {"windows": accordion.preset_table()["windows"], "saved": saved}
+    return {"windows": editor.window_presets(), "saved": saved}
 
 
 def save_preset(name: str = Body(), settings: Any = Body()) -> Dict[str, Any]:
