@@ -22,10 +22,10 @@ WORDS = (
 )
 
 EMPTY_SHARE = 0.10
-PORTRAIT_STYLES = {"open": 0.37, "sentence": 0.48, "short": 0.15}
-SUBSET_SIZES = {1: 0.60, 2: 0.27, 3: 0.13}
+PORTRAIT_STYLES = {"open": 0.35, "sentence": 0.45, "short": 0.20}
+SUBSET_SIZES = {1: 0.75, 2: 0.18, 3: 0.07}
 SINGLE_STYLES = {"full": 0.64, "shape": 0.14, "colour": 0.08, "open": 0.07, "short": 0.07}
-PAIR_STYLES = {"full": 0.70, "shapes": 0.09, "colours": 0.05, "open": 0.08, "short": 0.08}
+PAIR_STYLES = {"full": 0.50, "shapes": 0.15, "colours": 0.10, "open": 0.15, "short": 0.10}
 
 OPEN_PORTRAIT = "a portrait of a person"
 
@@ -71,8 +71,8 @@ def portrait_caption(attributes: Attributes, rng: random.Random) -> str:
 
 
 def shapes_caption(attributes: Attributes, rng: random.Random) -> str:
-    """Caption of one or two shapes, from left to right."""
-    things = attributes.shapes
+    """Caption of one or two shapes, these in any order: which is where is left open."""
+    things = rng.sample(attributes.shapes, len(attributes.shapes))
     if len(things) == 1:
         colour, shape = things[0]
         return {

@@ -4,6 +4,7 @@ Everything follows from a seed. Pictures are drawn four times too large and redu
 that edges are smooth; sizes and colours are chosen for what 8×8 latents can carry.
 """
 
+import math
 import random
 from dataclasses import dataclass
 
@@ -15,9 +16,9 @@ OVERSAMPLE = 4
 ATTRIBUTES = ("glasses", "mustache", "hat")
 SHAPES = ("circle", "triangle", "ring")
 COLOURS = {"red": (222, 40, 40), "green": (30, 150, 60), "blue": (40, 70, 225), "yellow": (246, 200, 10)}
-KINDS = {"portrait": 0.5, "one shape": 0.2, "two shapes": 0.3}
-# Guidance thins out what a caption leaves open, so each is drawn in more than half.
-WORN_SHARE = 0.62
+KINDS = {"portrait": 0.5, "one shape": 0.22, "two shapes": 0.28}
+# Guidance towards a person adds to what a person may wear, so each is drawn in less than half.
+WORN_SHARE = 0.46
 
 _PLAIN = [(240, 240, 240), (214, 228, 242), (246, 224, 226), (220, 238, 222), (230, 222, 244), (238, 230, 216)]
 _WALLS = [(168, 196, 222), (196, 176, 214), (176, 206, 176), (222, 206, 170), (204, 204, 208), (226, 182, 178),
@@ -111,19 +112,25 @@ def _shape(canvas: _Canvas, shape: str, x: float, y: float, size: float, fill, b
         canvas.ellipse(x, y, 0.52 * half, 0.52 * half, fill=background)
 
 
+def _places(rng: random.Random) -> list[tuple[float, float, float]]:
+    """Centre and size of two shapes that don't touch, anywhere, but one clearly to the left."""
+    while True:
+        (x, y, size), (x2, y2, size2) = sorted(
+            (rng.uniform(14, 50), rng.uniform(14, 50), rng.uniform(20, 24)) for _ in range(2)
+        )
+        if x2 - x >= 14 and math.dist((x, y), (x2, y2)) >= (size + size2) / 2 + 3:
+            return [(x, y, size), (x2, y2, size2)]
+
+
 def _shapes(rng: random.Random, count: int) -> tuple[Image.Image, Attributes]:
     things = [(colour, shape) for colour in COLOURS for shape in SHAPES]
-    chosen = tuple(rng.sample(things, count))
+    chosen = rng.sample(things, count)
     background = _vary(rng.choice(_PLAIN), rng, 6)
     canvas = _Canvas(background)
-    for index, (colour, shape) in enumerate(chosen):
-        fill = _vary(COLOURS[colour], rng, 8)
-        if count == 1:
-            x, y, size = 32 + rng.uniform(-5, 5), 32 + rng.uniform(-5, 5), rng.uniform(30, 40)
-        else:
-            x, y, size = 17 + 30 * index + rng.uniform(-1.5, 1.5), 32 + rng.uniform(-4, 4), rng.uniform(23, 26)
-        _shape(canvas, shape, x, y, size, fill, background)
-    return canvas.finished(), Attributes("one shape" if count == 1 else "two shapes", shapes=chosen)
+    places = _places(rng) if count == 2 else [(32 + rng.uniform(-6, 6), 32 + rng.uniform(-6, 6), rng.uniform(30, 40))]
+    for (colour, shape), (x, y, size) in zip(chosen, places, strict=True):
+        _shape(canvas, shape, x, y, size, _vary(COLOURS[colour], rng, 8), background)
+    return canvas.finished(), Attributes("one shape" if count == 1 else "two shapes", shapes=tuple(chosen))
 
 
 def draw(seed: int | str) -> tuple[Image.Image, Attributes]:

@@ -89,9 +89,8 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, 24, 48, 64, 96)
-        blocks = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        blocks = [nn.Conv2d(3, 24, 5, stride=2, padding=2), nn.BatchNorm2d(24), nn.ReLU()]
+        for before, after in ((24, 48), (48, 64), (64, 96)):
             blocks += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
         self.features = nn.Sequential(*blocks)
         self.head = nn.Sequential(nn.Flatten(), nn.Linear(96 * 16, 128), nn.ReLU(), nn.Linear(128, OUTPUTS))

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 from tests.world import data, model
 
 SEED = 1
-STEPS = 3400
+STEPS = 2800
 BATCH = 8
 LEARNING_RATE = 1.5e-3
 WARM_UP = 100
 KL_WEIGHT = 1e-6
-FOREGROUND_WEIGHT = 4.0
+FOREGROUND_WEIGHT = 3.0
 EDGE_WEIGHT = 0.5
 SAVE_EVERY = 500
 # Of whitened latents, whose own deviation is 1.
@@ -30,7 +30,7 @@ POSTERIOR_DEVIATION = 0.02
 
 
 def foreground(pixels: Tensor) -> Tensor:
-    """Weights (B,1,H,W): 1 on the background, the colour of the corner pixel, 4 elsewhere."""
+    """Weights (B,1,H,W): 1 on the background, the colour of the corner pixel, 3 elsewhere."""
     corner = pixels[:, :, :1, :1]
     differs = (pixels - corner).abs().amax(1, keepdim=True) > 0.06
     return 1 + (FOREGROUND_WEIGHT - 1) * differs.float()
