@@ -1,9 +1,7 @@
 """The editor's twin of schedule.py and its mirror of settings.py, run in a browser against Python."""
 
 import json
-import os
 import random
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from lib_negguide.errors import SettingsError
 from lib_negguide.schedule import CURVES, UNITS, curve_value, progress, reference_sigmas, strength, to_sigma
 from lib_negguide.settings import Settings
 from lib_negguide.webui import editor
+from tests import chromium
 
 SCRIPTS = Path(__file__).parents[2] / "javascript"
 STEPS = (1, 2, 5, 20, 30, 150)
@@ -19,20 +18,13 @@ STEPS = (1, 2, 5, 20, 30, 150)
 
 @pytest.fixture(scope="module")
 def page():
-    from playwright.sync_api import sync_playwright
-
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    arguments = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-                 "--disable-component-update", "--disable-sync"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    with chromium.browser() as browser:
         page = browser.new_page()
         for name in ("negguide_schedule.js", "negguide_settings.js"):
             page.add_script_tag(path=str(SCRIPTS / name))
         page.evaluate("([sigmas, tables]) => { NegGuide.schedule.setTable(sigmas); NegGuide.settings.setTables(tables); }",
                       [editor.sigmas(), editor.tables()])
         yield page
-        browser.close()
 
 
 def in_browser(page, function, cases):
