@@ -39,7 +39,7 @@ def contact_sheet(title: str, rows: Sequence[Row], footer: str = "", side: int =
     from PIL import Image, ImageDraw
 
     bold, text, small = font(17, bold=True), font(13), font(11)
-    gap, left, top, lane = 12, 206, 52, 7
+    gap, left, top, lane = 12, 222, 52, 7
     lines = max(len(cell.lines) for row in rows for cell in row.cells)
     high = side + lane + 8 + 15 * lines + gap + 6
     columns = max(len(row.cells) for row in rows)

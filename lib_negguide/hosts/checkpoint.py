@@ -71,9 +71,10 @@ class Model:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Latents (B, 4, h, w) to pictures (B, 3, H, W), float32 in 0..1, on the CPU."""
-        pixels = self.vae.decode(latents.to(self.device, torch.float32) / self.vae.config.scaling_factor).sample
-        return ((pixels + 1.0) / 2.0).clamp(0.0, 1.0).float().cpu()
+        """Latents (B, 4, h, w) to pictures (B, 3, H, W), float32 in 0..1, on the CPU; one at a time, for memory's sake."""
+        latents = latents.to(self.device, torch.float32) / self.vae.config.scaling_factor
+        pixels = torch.cat([self.vae.decode(one, return_dict=False)[0].float().cpu() for one in latents.split(1)])
+        return ((pixels + 1.0) / 2.0).clamp(0.0, 1.0)
 
 
 def load(path, device: str = "cpu", dtype: Optional[torch.dtype] = None) -> Model:

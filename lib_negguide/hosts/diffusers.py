@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 
@@ -17,6 +18,7 @@ from lib_negguide.settings import Schedule, Settings
 from lib_negguide.trace import Trace
 
 LATENT_CHANNELS, FACTOR = 4, 8
+SMALL = 50_000_000  # parameters of a UNet that gains little from a second thread
 
 OnStep = Callable[[int, int, float], None]
 """Called after each model call with its number from 0, their count, and sigma; what it raises ends the run."""
@@ -154,6 +156,23 @@ class EmbeddedHost:
     def __init__(self, model: checkpoint.Model):
         self.model = model
         self.levels = Levels(model.alphas_cumprod)
+        size = sum(weight.numel() for weight in model.unet.parameters())
+        self._one_thread = model.device.type == "cpu" and size < SMALL
+
+    @contextmanager
+    def threads(self) -> Iterator[None]:
+        """One thread inside for a small model on the CPU, whatever the environment says.
+
+        Rounding depends on the number of threads, and on a busy machine a second one slows
+        small networks down; so their pictures are the same everywhere, to the bit.
+        """
+        before = torch.get_num_threads()
+        if self._one_thread:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     @classmethod
     def load(cls, path, device: str = "cpu", dtype: Optional[torch.dtype] = None) -> "EmbeddedHost":
@@ -214,11 +233,13 @@ class EmbeddedHost:
         batches = -(-len(prompts) // batch_size)
         for number in range(batches):
             part = slice(number * batch_size, (number + 1) * batch_size)
-            run = self.prepare(prompts[part], seeds[part], settings, boxes[part], on_step=_counted(on_step, number, batches), **options)
-            latents = run.finish(run.between(run.latents))
-            if not torch.isfinite(latents).all():
-                raise HostError("NegGuide: the model gave numbers that are not finite; try another precision (--dtype)")
-            images.append(self.model.decode(latents))
+            counted = _counted(on_step, number, batches)
+            with self.threads():
+                run = self.prepare(prompts[part], seeds[part], settings, boxes[part], on_step=counted, **options)
+                latents = run.finish(run.between(run.latents))
+                if not torch.isfinite(latents).all():
+                    raise HostError("NegGuide: the model gave numbers that are not finite; try another precision (--dtype)")
+                images.append(self.model.decode(latents))
         if run is None:
             raise SettingsError("prompts", list(prompts), "at least one")
         return Result(torch.cat(images), run.guidance.trace, run.scheduler)

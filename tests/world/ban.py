@@ -94,7 +94,9 @@ class Bench:
                 if max(room.values()) <= 0 or len(pictures) >= AT_MOST * self.wanted:
                     return pictures
                 first = FIRST_SEED + len(pictures)
-                pictures.update(self.measure(list(range(first, first + min(self.batch, AT_MOST * self.wanted - len(pictures)))), room))
+                seeds = list(range(first, first + min(self.batch, AT_MOST * self.wanted - len(pictures))))
+                with self.host.threads():
+                    pictures.update(self.measure(seeds, room))
                 self.save(pictures)
 
     def _run(self, seeds: list[int], negative: bool):
