@@ -30,7 +30,7 @@
  *   [data-acts]                          in a row: at which steps it acts
  *   [data-message]                       what happened to a saved preset
  *   svg.negguide-schedule                the picture of a pass; in it
- *     .negguide-lane[data-lane=box|0|1|…], .negguide-empty,
+ *     .negguide-lane[data-lane=box|0|1|…], .negguide-name[data-name=box|0|1|…], .negguide-empty, .negguide-not-run,
  *     .negguide-handle[data-lane][data-handle=start|stop|0|1|…]  (role slider; 0, 1, … are a curve's own points)
  */
 (function(NegGuide) {

@@ -84,6 +84,7 @@
             lanes.forEach((lane, index) => this.drawLane(lane, TOP + index * LANE, steps, used));
             this.drawEmpty(lanes, bottom - STRIP);
             if (from > 0) this.drawNotRun((from - 0.5) / Math.max(steps - 1, 1), bottom);
+            lanes.forEach((lane, index) => this.drawName(lane, TOP + index * LANE));
             for (const [key, handle] of this.handles) {
                 if (!used.has(key)) {
                     handle.remove();
@@ -123,13 +124,18 @@
             draw("line", Object.assign({class: "negguide-base", y1: BASE, y2: BASE}, base), group);
             draw("line", Object.assign({class: "negguide-one", y1: BASE - UNIT, y2: BASE - UNIT}, base), group);
             draw("text", {class: "negguide-axis", x: LEFT - 11, y: BASE - UNIT + 4, "text-anchor": "end"}, group, "1");
+            if (lane.window) {
+                this.drawStrength(lane, group);
+                this.placeHandles(lane, top, steps, used);
+            }
+        }
+
+        drawName(lane, top) {
             const room = Math.floor(this.width / CHARACTER);
             const name = lane.window ? lane.name : lane.name + ": not allowed";
-            if (lane.window) this.drawStrength(lane, group);
-            const label = draw("text", {class: lane.window ? "negguide-name" : "negguide-name negguide-wrong", x: LEFT + 5, y: 13}, group,
-                name.length > room ? name.slice(0, Math.max(room - 1, 1)) + "…" : name);
+            const label = draw("text", {class: lane.window ? "negguide-name" : "negguide-name negguide-wrong", x: LEFT + 5, y: top + 13,
+                "data-name": lane.key}, this.back, name.length > room ? name.slice(0, Math.max(room - 1, 1)) + "…" : name);
             draw("title", {}, label, name);
-            if (lane.window) this.placeHandles(lane, top, steps, used);
         }
 
         drawStrength(lane, group) {

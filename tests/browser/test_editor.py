@@ -160,7 +160,7 @@ def test_a_value_that_is_not_allowed_stays_and_is_explained(tab, name, typed, se
     assert tab.field(name, "box").get_attribute("aria-invalid") == "true"
     assert tab.field(name, "box").input_value() == typed
     assert tab.settings == {"box": {name: sent}}
-    assert tab.part(".negguide-lane[data-lane=box] .negguide-wrong").count() == 1
+    assert tab.part(".negguide-name.negguide-wrong[data-name=box]").count() == 1
     with pytest.raises(ValueError, match="is not allowed") as error:
         Settings.parse(tab.text)
     assert str(error.value) == "NegGuide: " + words
@@ -265,7 +265,7 @@ def test_the_picture_redraws(tab):
     assert tab.part(".negguide-empty").count() == 1
     tab.add("hat")
     assert tab.part(".negguide-lane").count() == 2
-    assert tab.part(".negguide-lane[data-lane='0'] .negguide-name").text_content().startswith("1: hat")
+    assert tab.part(".negguide-name[data-name='0']").text_content().startswith("1: hat")
 
 
 def drag(tab, handle, by):
