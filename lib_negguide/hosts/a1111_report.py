@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+import gradio as gr
 from fastapi import HTTPException
 
 from lib_negguide.errors import HostError, NegGuideError
@@ -29,14 +30,17 @@ def tell(p, text: str) -> None:
 
 
 def answer(p, error: Exception) -> Exception:
-    """What to raise for ``error``: over the API an HTTP answer (4xx for what the request can mend), else itself."""
+    """What to raise for ``error``: over the API an HTTP answer (4xx for what the request can mend), in the page itself."""
     if not isinstance(error, NegGuideError):
         log.error("internal error", exc_info=error)
         error = HostError(f"NegGuide: internal error, no picture is made: {type(error).__name__}: {error}")
         status = 500
     else:
         status = 422
-    return HTTPException(status_code=status, detail=str(error)) if p.is_api else error
+    if p.is_api:
+        return HTTPException(status_code=status, detail=str(error))
+    gr.Warning(str(error))  # X/Y/Z plot leaves a failing cell blank, without a word
+    return error
 
 
 def refuse(p, error: Exception) -> None:

@@ -10,6 +10,7 @@ from secrets import compare_digest
 from typing import Any, Dict
 
 from fastapi import Body, Depends, FastAPI, HTTPException, Request
+from fastapi.dependencies.utils import get_parameterless_sub_dependant
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from modules import shared
 
@@ -19,8 +20,12 @@ from lib_negguide.plan import GuidancePlan, StepInfo
 from lib_negguide.schedule import reference_sigmas
 from lib_negguide.settings import SCHEMA_VERSION, Settings
 from lib_negguide.webui import editor, preset_files
+from lib_negguide.webui.request import TITLE, parsed
 
 ROOT = "/negguide/v1"
+
+CHECKED = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img")
+"""The host's own endpoints whose requests carry NegGuide's settings."""
 
 
 def add(_demo: Any, app: FastAPI) -> None:
@@ -35,6 +40,20 @@ def add(_demo: Any, app: FastAPI) -> None:
         ("/schedule", "POST", schedule),
     ):
         app.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(_identified)])
+    for route in app.routes:
+        if getattr(route, "path", None) in CHECKED:
+            route.dependant.dependencies.append(get_parameterless_sub_dependant(depends=Depends(_checked), path=route.path))
+
+
+async def _checked(request: Request) -> None:
+    """422 for bad settings at once, before the request waits for its turn and before a selectable script hides the error."""
+    scripts = (await request.json()).get("alwayson_scripts") or {}
+    for name, script in scripts.items():
+        if name.lower() == TITLE.lower() and script.get("args"):
+            try:
+                parsed(script["args"])
+            except SettingsError as error:
+                raise _unprocessable(error)
 
 
 def version() -> Dict[str, Any]:

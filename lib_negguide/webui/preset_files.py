@@ -6,6 +6,7 @@ from pathlib import Path
 
 from modules import paths_internal, shared
 
+from lib_negguide.errors import SettingsError
 from lib_negguide.presets import WINDOWS, PresetFolder, with_window
 from lib_negguide.settings import Settings
 
@@ -28,4 +29,6 @@ def apply(settings: Settings, name: str) -> Settings:
     """
     if name in WINDOWS:
         return with_window(settings, name)
+    if name not in names():
+        raise SettingsError("preset", name, "one of " + ", ".join(names()))
     return folder().load(name).copy(update={"enabled": settings.enabled})

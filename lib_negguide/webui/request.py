@@ -7,6 +7,9 @@ from typing import Any, Callable, Dict, Sequence
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings import Settings
 
+TITLE = "NegGuide"
+"""Name of the script, in the page and in the API's ``alwayson_scripts`` (there in any case)."""
+
 AXES = "negguide_axes"
 """Attribute of an X/Y/Z cell's ``p``: axis name to a change of settings."""
 
@@ -17,15 +20,16 @@ def settings_of(p, args: Sequence[Any]) -> Settings:
     ``args`` is the page's (enabled, JSON text) or the API's (object,); in the object
     ``enabled`` defaults to true. Axes of an X/Y/Z plot are applied on top.
     """
-    settings = _settings(list(args) + [False, "{}"][len(args):])
+    settings = parsed(args)
     changes: Dict[str, Callable[[Settings], Settings]] = getattr(p, AXES, {})
     for change in changes.values():
         settings = change(settings)
     return settings
 
 
-def _settings(args: Sequence[Any]) -> Settings:
-    enabled, value = args[0], args[1]
+def parsed(args: Sequence[Any]) -> Settings:
+    """The settings in a script's arguments, of which the API may send only the first; raises :class:`SettingsError`."""
+    enabled, value = (*args, *(False, "{}")[len(args):])[:2]
     if isinstance(enabled, dict):
         return Settings.parse(enabled)
     if not isinstance(enabled, bool):

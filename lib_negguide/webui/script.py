@@ -15,7 +15,7 @@ class NegGuideScript(scripts.Script):
     """One object a tab, shared by all its generations: everything about a request is kept on ``p``."""
 
     def title(self):
-        return "NegGuide"
+        return request.TITLE
 
     def show(self, is_img2img):
         return scripts.AlwaysVisible

@@ -7,6 +7,7 @@ from typing import Any, Callable, List, Optional
 from modules import scripts
 
 from lib_negguide.errors import SettingsError
+from lib_negguide.hosts.a1111_report import answer
 from lib_negguide.schedule import CURVES
 from lib_negguide.settings import Settings
 from lib_negguide.webui import preset_files
@@ -23,24 +24,42 @@ def add() -> None:
             data.module.axis_options += [axis for axis in _axes(data.module.AxisOption) if axis.label not in known]
 
 
+Change = Callable[[Settings, Any], Settings]
+
+
 def _axes(option: Callable) -> List[Any]:
+    def axis(name: str, kind: type, change: Change, **kwargs) -> Any:
+        return option(PREFIX + name, kind, _apply(name, change), confirm=_confirm(change), **kwargs)
+
     return [
-        option(PREFIX + "Enabled", str, _axis("enabled", _enabled), choices=lambda: ["True", "False"]),
-        option(PREFIX + "Start", str, _axis("start", _end("start"))),
-        option(PREFIX + "Stop", str, _axis("stop", _end("stop"))),
-        option(PREFIX + "Weight", float, _axis("weight", _window("weight"))),
-        option(PREFIX + "Curve", str, _axis("curve", _window("curve")), choices=lambda: [c for c in CURVES if c != "points"]),
-        option(PREFIX + "Preset", str, _axis("preset", preset_files.apply), choices=preset_files.names, cost=0.0),
+        axis("Enabled", str, _enabled, choices=lambda: ["True", "False"]),
+        axis("Start", str, _end("start")),
+        axis("Stop", str, _end("stop")),
+        axis("Weight", float, _window("weight")),
+        axis("Curve", str, _window("curve"), choices=lambda: [curve for curve in CURVES if curve != "points"]),
+        axis("Preset", str, preset_files.apply, choices=preset_files.names),
     ]
 
 
-def _axis(name: str, change: Callable[[Settings, Any], Settings]) -> Callable:
-    def apply(p, value, values) -> None:
+def _apply(name: str, change: Change) -> Callable:
+    def apply(p, value, _values) -> None:
         changes = dict(getattr(p, AXES, {}))
         changes[name] = lambda settings: change(settings, value)
         # A preset sets whole windows: it comes first, the finer axes after it.
-        setattr(p, AXES, dict(sorted(changes.items(), key=lambda item: item[0] != "preset")))
+        setattr(p, AXES, dict(sorted(changes.items(), key=lambda item: item[0] != "Preset")))
     return apply
+
+
+def _confirm(change: Change) -> Callable:
+    """Refuse a bad value before any cell is made: a failing cell would only be left blank."""
+
+    def confirm(p, values) -> None:
+        for value in values:
+            try:
+                change(Settings(), value)
+            except SettingsError as error:
+                raise answer(p, error) from None
+    return confirm
 
 
 def _enabled(settings: Settings, value: str) -> Settings:
