@@ -6,13 +6,17 @@ model call, encodes the texts that it names, and applies ``formulas``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from lib_negguide.schedule import strength
+from lib_negguide.schedule import inside, strength
 from lib_negguide.settings import Schedule, Window
+
+SIGMA_LOW, SIGMA_HIGH = 2e-3, 200.0
+"""Noise levels beyond which no model is sampled."""
 
 Subset = Tuple[int, ...]
 """Indices of the terms that are joined into one text, rising; ``()`` is the empty prompt."""
@@ -28,6 +32,10 @@ class Term:
     @property
     def name(self) -> str:
         return "negative prompt" if self.text is None else self.text
+
+    def acts_at(self, sigma: float) -> bool:
+        """Is ``sigma`` in the window, whatever the strength there?"""
+        return inside(sigma, self.window.start, self.window.stop)
 
     def strength(self, sigma: float) -> float:
         w = self.window
@@ -91,21 +99,22 @@ class GuidancePlan:
     def subsets(self) -> List[Subset]:
         """Every subset that some call can name, so that all texts are encoded before sampling.
 
-        Found on a dense grid of noise levels with the windows' ends; an ordering of
-        crossing curves that falls between two grid points is still answered by
-        :meth:`at`, and an adapter then encodes on demand.
+        Between two ends of windows the same terms act; where one of them has a curve, a
+        grid is walked. An ordering of crossing curves that falls between two grid points
+        is still answered by :meth:`at`, and an adapter then encodes on demand.
         """
         if self.combine != "join":
             return [()] + [(index,) for index in range(len(self.terms))]
-        grid = np.exp(np.linspace(np.log(2e-3), np.log(200.0), 2001)).tolist()
-        for term in self.terms:
-            for end in (term.window.start, term.window.stop):
-                if end:
-                    grid += [end, end * (1 + 1e-6), end * (1 - 1e-6)]
+        ends = {end for term in self.terms for end in (term.window.start, term.window.stop) if end}
+        edges = sorted(ends | {SIGMA_LOW, SIGMA_HIGH})
         found: Dict[Subset, None] = {(): None}
-        for sigma in grid:
-            for subset, _ in self.at(StepInfo(sigma)).uncond:
-                found[subset] = None
+        for low, high in zip(edges, edges[1:]):
+            middle = math.sqrt(low * high)
+            curved = any(term.window.curve != "constant" and term.acts_at(middle) for term in self.terms)
+            sigmas = np.geomspace(low, high, 34)[1:-1].tolist() if curved else [middle]
+            for sigma in sigmas:
+                for subset, _ in self.at(StepInfo(sigma)).uncond:
+                    found[subset] = None
         return list(found)
 
     def texts(self, subset: Subset, box_texts: Sequence[str]) -> List[str]:
