@@ -111,7 +111,7 @@ class GuidancePlan:
         for low, high in zip(edges, edges[1:]):
             middle = math.sqrt(low * high)
             curved = any(term.window.curve != "constant" and term.acts_at(middle) for term in self.terms)
-            sigmas = np.geomspace(low, high, 34)[1:-1].tolist() if curved else [middle]
+            sigmas = np.geomspace(low, high, 130)[1:-1].tolist() if curved else [middle]
             for sigma in sigmas:
                 for subset, _ in self.at(StepInfo(sigma)).uncond:
                     found[subset] = None
