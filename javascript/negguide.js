@@ -3,11 +3,14 @@
  *
  * Files (plain scripts, loaded in any order; everything lives under window.NegGuide):
  *   negguide.js           this one: finds the containers, binds them to the page
- *   negguide_editor.js    the rows of negatives
+ *   negguide_dom.js       helpers to make elements
+ *   negguide_editor.js    one tab: passes and rows, bound to a settings object
  *   negguide_picture.js   the SVG of a schedule
+ *   negguide_row.js       the inputs of one window
  *   negguide_saved.js     presets saved on the server
  *   negguide_schedule.js  units, curves, strengths: twin of lib_negguide/schedule.py
  *   negguide_settings.js  settings, JSON text, complaints: mirror of lib_negguide/settings.py
+ *   negguide_windows.js   edits of one window
  *
  * What it finds in the page, for TAB in txt2img, img2img:
  *   .negguide-editor[data-tab=TAB]       empty container, from lib_negguide/webui/editor.py, with
@@ -128,7 +131,7 @@
             const now = page.fingerprint();
             if (now !== seen) {
                 editors[tab].seen = now;
-                editor.pageChanged();
+                editor.showRuns();
             }
         }
     }

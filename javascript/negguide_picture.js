@@ -11,7 +11,7 @@
     "use strict";
 
     const SVG = "http://www.w3.org/2000/svg";
-    const LANE = 46, STRIP = 18, AXIS = 34, LEFT = 46, RIGHT = 16, TOP = 4;
+    const LANE = 46, STRIP = 18, AXIS = 34, LEFT = 50, RIGHT = 16, TOP = 4;
     const BASE = LANE - 5; // y of strength 0 in a lane
     const UNIT = (BASE - 4) / 2; // height of strength 1
     const TICKS = [1, 2, 5, 10, 20, 25, 50, 100, 200, 500];

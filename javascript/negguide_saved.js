@@ -27,13 +27,13 @@
             if (answer.ok) throw new Error(`the server's answer is not JSON: ${text.slice(0, 200)}`);
         }
         if (answer.ok) return data;
-        const said = data && (data.detail || data.errors || data.error);
-        throw new Error(said ? (typeof said === "string" ? said : said.message || JSON.stringify(said)) : `HTTP ${answer.status} ${answer.statusText}`);
+        const said = data && data.detail;
+        throw new Error(typeof said === "string" ? said : `HTTP ${answer.status} ${answer.statusText}`);
     }
 
     /** The section with the saved presets for an editor. */
     NegGuide.savedPresets = function(editor) {
-        const {element} = NegGuide;
+        const {element} = NegGuide.dom;
         const select = element("select", {"data-field": "saved"});
         const name = element("input", {type: "text", autocomplete: "off", maxLength: 80, "data-field": "saved-name"});
         const tell = (text, isError) => editor.tell(text, isError);
@@ -47,9 +47,9 @@
             if (chosen in saved) select.value = chosen;
         }
 
+        /** A button whose errors are told. */
         function button(action, text, act) {
-            const made = element("button", {type: "button", className: "negguide-button", "data-action": action}, text);
-            made.addEventListener("click", async() => {
+            return NegGuide.dom.button(action, text, async(made) => {
                 made.disabled = true;
                 try {
                     await act();
@@ -59,7 +59,6 @@
                     made.disabled = false;
                 }
             });
-            return made;
         }
 
         const pick = () => {

@@ -354,6 +354,27 @@ def test_own_points(tab):
     assert tab.text == ""
 
 
+def test_a_double_click_adds_a_point(tab):
+    tab.field("curve", "box").select_option("points")
+    svg = tab.part("svg.negguide-schedule").bounding_box()
+    tab.page.mouse.dblclick(svg["x"] + svg["width"] / 2, svg["y"] + 38)
+    assert len(tab.settings["box"]["points"]) == 3 and tab.settings["box"]["points"][1][1] < 0.7
+
+
+def test_a_finger_drags_too(opened):
+    page = opened.new_page(viewport={"width": 400, "height": 900}, has_touch=True, is_mobile=True)
+    page.set_content(a_page())
+    page.locator(".negguide-row").first.wait_for()
+    tab = Tab(page)
+    grip = tab.handle("start", "box").locator(".negguide-grip").bounding_box()
+    x, y = grip["x"] + 3, grip["y"] + 9
+    session = page.context.new_cdp_session(page)
+    for kind, points in (("touchStart", [(x, y)]), ("touchMove", [(x + 30, y + 5)]), ("touchMove", [(x + 90, y + 20)]), ("touchEnd", [])):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b} for a, b in points]})
+    assert 2 < tab.settings["box"]["start"] < 9
+    page.close()
+
+
 def test_hires_pass(tab):
     tab.add("hat")
     tab.editor.locator("[data-section=hires] summary").click()
