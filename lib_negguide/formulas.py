@@ -7,6 +7,7 @@ predictions alike. Embeddings are (B, T, C) or (B, C).
 
 from __future__ import annotations
 
+import math
 from typing import Sequence, Tuple
 
 import torch
@@ -43,27 +44,29 @@ def perp_neg(d_c: torch.Tensor, d_u: torch.Tensor, negatives: Sequence[Tuple[tor
     return -sum(weight * perp(d_n - d_u) for d_n, weight in negatives)
 
 
-def mix(embeddings: Sequence[Tuple[torch.Tensor, float]], empty: torch.Tensor) -> torch.Tensor:
+def mix(embeddings: Sequence[Tuple[torch.Tensor, float]]) -> torch.Tensor:
     """sum_i a_i E_i over embeddings (B, T_i, C) of whole 77-token chunks, or pooled ones (B, C).
 
-    Shorter ones are lengthened with the chunk of ``empty`` (B, 77, C), which is what the
-    empty prompt says there. One embedding with coefficient 1 is returned as it is.
-    Source of the weighting: muerrilla, stable-diffusion-NPW (lerp from empty to negative).
+    Those of different lengths are repeated to their least common multiple. One embedding
+    with coefficient 1 is returned as it is. Source of the weighting: muerrilla,
+    stable-diffusion-NPW (lerp from empty to negative).
     """
     if len(embeddings) == 1 and embeddings[0][1] == 1.0:
         return embeddings[0][0]
-    if empty.dim() == 3:
-        length = max(embedding.shape[1] for embedding, _ in embeddings)
-        embeddings = [(lengthen(embedding, empty, length), a) for embedding, a in embeddings]
+    if embeddings[0][0].dim() == 3:
+        length = math.lcm(*(embedding.shape[1] for embedding, _ in embeddings))
+        embeddings = [(repeat(embedding, length), a) for embedding, a in embeddings]
     return sum(a * embedding for embedding, a in embeddings)
 
 
-def lengthen(embedding: torch.Tensor, empty: torch.Tensor, length: int) -> torch.Tensor:
-    """(B, T, C) to (B, length, C) with repeated chunks of ``empty`` (B, 77, C); length - T a multiple of 77."""
-    missing = length - embedding.shape[1]
-    if missing == 0:
-        return embedding
-    repeats, rest = divmod(missing, empty.shape[1])
-    if missing < 0 or rest:
-        raise ValueError(f"length = {length} is not allowed; {embedding.shape[1]} plus a multiple of {empty.shape[1]}")
-    return torch.cat([embedding, empty.repeat(1, repeats, 1)], dim=1)
+def repeat(embedding: torch.Tensor, length: int) -> torch.Tensor:
+    """(B, T, C) to (B, length, C) by whole repetitions; ``length`` a multiple of T.
+
+    Cross attention knows no positions, and softmax over keys that all occur k times gives
+    the same weighted mean of the values: a repeated condition predicts what it did before.
+    (Filling up with the empty prompt's tokens would draw attention away.)
+    """
+    repetitions, rest = divmod(length, embedding.shape[1])
+    if rest or not repetitions:
+        raise ValueError(f"length = {length} is not allowed; a multiple of {embedding.shape[1]}")
+    return embedding if repetitions == 1 else embedding.repeat(1, repetitions, 1)

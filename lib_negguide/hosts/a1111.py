@@ -86,14 +86,13 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
     sigma = sigma_of_call(denoiser, params.sigma)
     step = current.plan.at(StepInfo(sigma, denoiser.step))
     host, mark = conditions.split_mark(params.text_uncond)
-    empty = run.schedules(p, ())
 
     def condition(subset: Subset) -> Any:
         if subset == current.box:
             return host
         schedules = run.schedules(p, subset)
         conditions.check_rows(schedules, host)
-        return conditions.at_step(schedules, denoiser.step, empty)
+        return conditions.at_step(schedules, denoiser.step)
 
     if _host_skips_uncond(denoiser, params.sigma):
         current.skipped_calls += 1
@@ -105,7 +104,7 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
     uncond = None
     if step.uncond != ((current.box, 1.0),):
         parts = [(condition(subset), coefficient) for subset, coefficient in step.uncond]
-        uncond = conditions.marked(conditions.weighted(parts, condition(())), mark, params.text_uncond)
+        uncond = conditions.marked(conditions.weighted(parts), mark, params.text_uncond)
     _warn_of_call(p, denoiser, params, uncond)
     current.trace.record(sigma, step)
     return uncond
@@ -191,7 +190,7 @@ def before_sampling(p, uc: Any) -> None:
         return
     try:
         run.begin_pass(p)
-        levelled = conditions.levelled(uc, run.schedules(p, ()))
+        levelled = conditions.levelled(uc)
         if levelled is not None:
             _hand_over(p.sampler, uc, levelled)
     except Exception as error:

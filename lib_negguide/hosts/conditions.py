@@ -7,12 +7,13 @@ and ``cond``, a condition without B. Nothing here imports the host.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
 from lib_negguide.errors import HostError
-from lib_negguide.formulas import lengthen, mix
+from lib_negguide.formulas import mix, repeat
 
 CHUNK = 77
 """Tokens of one chunk of a text encoder; longer prompts have several."""
@@ -34,31 +35,26 @@ def tokens_of(condition: Any) -> torch.Tensor:
     return condition[TOKENS] if isinstance(condition, dict) else condition
 
 
-def at_step(schedules: Sequence[Any], step: int, empty: Sequence[Any]) -> Any:
-    """A fresh condition of all pictures at a call.
-
-    Pictures of unequal token counts (the host cannot stack those) are lengthened with
-    the chunk of ``empty``, the schedules of the empty prompt.
-    """
+def at_step(schedules: Sequence[Any], step: int) -> Any:
+    """A fresh condition of all pictures at a call; of pictures with unequal token counts the shorter ones are repeated."""
     parts = [entry_at(schedule, step) for schedule in schedules]
-    chunk = tokens_of(entry_at(empty[0], step))[None]
-    length = max(tokens_of(part).shape[0] for part in parts)
+    length = math.lcm(*(tokens_of(part).shape[0] for part in parts))
 
-    def stacked(tensors: List[torch.Tensor], has_tokens: bool) -> torch.Tensor:
-        if has_tokens:
-            return torch.cat([lengthen(tensor[None], chunk, length) for tensor in tensors])
-        return torch.stack(tensors)
+    def tokens(part: Any) -> torch.Tensor:
+        return repeat(tokens_of(part)[None], length)
 
     if isinstance(parts[0], dict):
-        return {key: stacked([part[key] for part in parts], key == TOKENS) for key in parts[0]}
-    return stacked(parts, True)
+        rest = {key: torch.stack([part[key] for part in parts]) for key in parts[0] if key != TOKENS}
+        return {TOKENS: torch.cat([tokens(part) for part in parts]), **rest}
+    return torch.cat([tokens(part) for part in parts])
 
 
-def weighted(parts: Sequence[Tuple[Any, float]], empty: Any) -> Any:
-    """sum_i a_i E_i over conditions of one kind; ``empty`` fills up missing chunks."""
-    if isinstance(empty, dict):
-        return {key: mix([(part[key], a) for part, a in parts], empty[key]) for key in empty}
-    return mix(parts, empty)
+def weighted(parts: Sequence[Tuple[Any, float]]) -> Any:
+    """sum_i a_i E_i over conditions of one kind."""
+    first = parts[0][0]
+    if isinstance(first, dict):
+        return {key: mix([(part[key], a) for part, a in parts]) for key in first}
+    return mix(parts)
 
 
 def split_mark(condition: Any) -> Tuple[Any, Optional[torch.Tensor]]:
@@ -81,19 +77,18 @@ def marked(condition: Any, mark: Optional[torch.Tensor], like: Any) -> Any:
     return type(like)(whole)
 
 
-def levelled(schedules: Sequence[Any], empty: Sequence[Any]) -> Optional[List[Any]]:
-    """Schedules whose pictures all have the longest one's token count; ``None`` when they already have.
+def levelled(schedules: Sequence[Any]) -> Optional[List[Any]]:
+    """Schedules whose pictures all have one token count, by repetition; ``None`` when they already have.
 
     The originals, which the host keeps in a cache, stay as they are.
     """
     counts = {tokens_of(entry.cond).shape[0] for schedule in schedules for entry in schedule}
     if len(counts) == 1:
         return None
-    length = max(counts)
-    chunk = tokens_of(empty[0][0].cond)[None]
+    length = math.lcm(*counts)
 
     def longer(cond: Any) -> Any:
-        tokens = lengthen(tokens_of(cond)[None], chunk, length)[0]
+        tokens = repeat(tokens_of(cond)[None], length)[0]
         return dict(cond, **{TOKENS: tokens}) if isinstance(cond, dict) else tokens
 
     return [[entry._replace(cond=longer(entry.cond)) for entry in schedule] for schedule in schedules]

@@ -70,10 +70,8 @@ class Guidance:
         """The sum of a mixture; made once for each that differs."""
         if uncond not in self._mixed:
             parts = [(self._of_texts(subset), coefficient) for subset, coefficient in uncond]
-            empty = self._of_texts(()) if len(parts) > 1 else parts[0][0]
-            chunk = empty.crossattn[:, :77]
-            crossattn = formulas.mix([(part.crossattn, c) for part, c in parts], chunk)
-            pooled = None if empty.pooled is None else formulas.mix([(part.pooled, c) for part, c in parts], empty.pooled)
+            crossattn = formulas.mix([(part.crossattn, c) for part, c in parts])
+            pooled = None if parts[0][0].pooled is None else formulas.mix([(part.pooled, c) for part, c in parts])
             if len(self._mixed) > 8:  # a curve has a mixture of its own at each call
                 self._mixed.clear()
             self._mixed[uncond] = Condition(crossattn, pooled)

@@ -1,7 +1,4 @@
-"""Prompts to conditions: CLIP's tokens in chunks of 75, as the A1111 WebUI cuts them.
-
-No emphasis syntax: brackets are ordinary characters here.
-"""
+"""Prompts to conditions, as A1111 makes them: CLIP over chunks of 75 tokens, emphasis on the embedding."""
 
 from __future__ import annotations
 
@@ -11,14 +8,13 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 
 from lib_negguide.errors import ModelError
+from lib_negguide.hosts.prompts import Chunker
 
-CHUNK = 75
-COMMA_BACKTRACK = 20  # the WebUI's default: a chunk may end at a comma up to so many tokens before its end
 CACHED_TEXTS = 256
 
 
@@ -32,33 +28,6 @@ class Condition:
     def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Condition":
         """``change`` applied to each tensor."""
         return Condition(change(self.crossattn), None if self.pooled is None else change(self.pooled))
-
-
-class Chunker:
-    """Cuts the token ids of a prompt into chunks of 75 between start and end, each 77 long."""
-
-    def __init__(self, tokenizer):
-        self._tokenizer = tokenizer
-        self.start, self.end = tokenizer.bos_token_id, tokenizer.eos_token_id
-        self._comma = tokenizer.convert_tokens_to_ids(",</w>")
-
-    def __call__(self, text: str) -> List[List[int]]:
-        """Ids of at least one chunk, padded with the end token."""
-        ids = self._tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-        chunks, chunk, comma = [], [], -1
-        for token in ids:
-            if token == self._comma:
-                comma = len(chunk)
-            elif len(chunk) == CHUNK and comma != -1 and len(chunk) - comma <= COMMA_BACKTRACK:
-                chunks.append(chunk[: comma + 1])
-                chunk, comma = chunk[comma + 1:], -1
-            if len(chunk) == CHUNK:
-                chunks.append(chunk)
-                chunk, comma = [], -1
-            chunk.append(token)
-        if chunk or not chunks:
-            chunks.append(chunk)
-        return [[self.start, *c, *[self.end] * (CHUNK + 1 - len(c))] for c in chunks]
 
 
 @dataclass
@@ -88,7 +57,7 @@ class TextEncoder:
     """All text encoders of a model: ``encode(texts)`` gives one :class:`Condition`."""
 
     def __init__(self, encoders: Sequence[Encoder], tokenizer, device, dtype, zero_empty_negative: bool = False):
-        self._encoders, self._chunk = list(encoders), Chunker(tokenizer)
+        self.encoders, self.chunker = list(encoders), Chunker(tokenizer)
         self._device, self._dtype = device, dtype
         self._zero_empty_negative = zero_empty_negative
         self._cache: Dict[Tuple[str, bool], Condition] = {}
@@ -117,14 +86,24 @@ class TextEncoder:
         return self._cache[key]
 
     def _encoded(self, text: str, zeros: bool) -> Condition:
-        chunks = torch.tensor(self._chunk(text), device=self._device)
+        chunks = self.chunker(text)
+        ids = torch.tensor([chunk.ids for chunk in chunks], device=self._device)
+        weights = torch.tensor([chunk.weights for chunk in chunks], device=self._device)[:, :, None]
         hidden, pooled = [], None
-        for encoder in self._encoders:
-            states, vector = encoder(chunks, self._chunk.end)
-            hidden.append(states.reshape(1, -1, states.shape[-1]))
+        for encoder in self.encoders:
+            states, vector = encoder(ids, self.chunker.end)
+            hidden.append(emphasised(states, weights).reshape(1, -1, states.shape[-1]))
             pooled = vector[:1] if vector is not None else pooled
         condition = Condition(torch.cat(hidden, -1), pooled).map(lambda t: t.to(self._dtype))
         return condition.map(torch.zeros_like) if zeros else condition
+
+
+def emphasised(states: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Embeddings (chunks, 77, C) times weights (chunks, 77, 1), each chunk's mean restored: A1111's "Original" emphasis."""
+    if bool((weights == 1.0).all()):
+        return states
+    scaled = states * weights
+    return scaled * (states.mean((1, 2), keepdim=True) / scaled.mean((1, 2), keepdim=True))
 
 
 def tokenizer_of(folder: Optional[Path]):

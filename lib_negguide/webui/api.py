@@ -78,7 +78,7 @@ def list_presets() -> Dict[str, Any]:
     return {"windows": editor.window_presets(), "saved": saved}
 
 
-def save_preset(name: str = Body(), settings: Any = Body()) -> Dict[str, Any]:
+def save_preset(name: Any = Body(), settings: Any = Body()) -> Dict[str, Any]:
     """Save settings under a name, or replace them."""
     try:
         preset_files.folder().save(name, Settings.parse(settings))

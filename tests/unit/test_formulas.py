@@ -40,22 +40,34 @@ def test_perp_neg_survives_a_prompt_that_equals_the_empty_one(predictions):
 
 def test_mix_of_one_is_that_one():
     e = torch.randn(1, 77, 4)
-    assert formulas.mix([(e, 1.0)], torch.zeros(1, 77, 4)) is e
+    assert formulas.mix([(e, 1.0)]) is e
 
 
 def test_mix_interpolates_from_empty_and_beyond():
     e, empty = torch.full((1, 77, 2), 3.0), torch.full((1, 77, 2), 1.0)
     for weight in (0.0, 0.5, 1.0, 2.0):
-        assert (formulas.mix([(e, weight), (empty, 1 - weight)], empty) == 1 + 2 * weight).all()
+        assert (formulas.mix([(e, weight), (empty, 1 - weight)]) == 1 + 2 * weight).all()
 
 
-def test_mix_lengthens_with_the_empty_chunk():
-    long, empty = torch.zeros(2, 154, 3), torch.ones(2, 77, 3)
-    mixed = formulas.mix([(long, 0.5), (empty, 0.5)], empty)
-    assert mixed.shape == (2, 154, 3) and (mixed == 0.5).all()
-    with pytest.raises(ValueError, match="77"):
-        formulas.lengthen(long, empty, 160)
+@pytest.mark.parametrize("chunks, together", [((1, 2), 2), ((2, 3), 6), ((1, 3, 3), 3)])
+def test_mix_of_different_lengths(chunks, together):
+    parts = [(torch.full((2, 77 * count, 3), float(count)), 1 / len(chunks)) for count in chunks]
+    mixed = formulas.mix(parts)
+    assert mixed.shape == (2, 77 * together, 3)
+    torch.testing.assert_close(mixed, torch.full_like(mixed, sum(chunks) / len(chunks)))
+
+
+def test_a_repeated_condition_predicts_the_same():
+    query, condition = torch.randn(2, 16, 8, dtype=torch.float64), torch.randn(2, 77, 8, dtype=torch.float64)
+
+    def attention(context):
+        return (query @ context.transpose(1, 2)).softmax(-1) @ context
+
+    torch.testing.assert_close(attention(formulas.repeat(condition, 231)), attention(condition))
+    for length in (0, 100):
+        with pytest.raises(ValueError, match="multiple of 77"):
+            formulas.repeat(condition, length)
 
 
 def test_mix_of_pooled_embeddings():
-    assert (formulas.mix([(torch.ones(2, 5), 0.5), (torch.zeros(2, 5), 0.5)], torch.zeros(2, 5)) == 0.5).all()
+    assert (formulas.mix([(torch.ones(2, 5), 0.5), (torch.zeros(2, 5), 0.5)]) == 0.5).all()

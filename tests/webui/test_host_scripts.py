@@ -1,0 +1,94 @@
+"""Beside the host's own scripts: X/Y/Z plot, prompt matrix, loopback."""
+
+import pytest
+
+from tests.webui.client import same
+from tests.webui.test_img2img import start_image
+
+NEGATIVES = {"negatives": [{"text": "mustache", "start": 5.8, "stop": 0.7}]}
+AXES = {"Enabled": ["True", "False"], "Start": ["2.8", "none"], "Stop": ["1.6", "none"], "Weight": ["0.5", "1.5"],
+        "Curve": ["constant", "linear up"], "Preset": ["from the start", "noun (σ ≤ 5.8)"]}
+WITH_CHOICES = ("Enabled", "Curve", "Preset")
+
+
+def axis_types(host):
+    return host.script_info("x/y/z plot")["args"][0]["choices"]
+
+
+def plot(host, negguide, axis, values, **fields):
+    """The cells of a plot along X."""
+    choices = axis in WITH_CHOICES
+    number = axis_types(host).index("[NegGuide] " + axis)
+    args = [number, "" if choices else ", ".join(values), values if choices else [], 0, "", [], 0, "", [],
+            False, True, False, False, False, False, False, 0, False]
+    return host.txt2img(negguide, script_name="x/y/z plot", script_args=args, **fields)
+
+
+def changed(axis, value):
+    """The settings that a cell stands for."""
+    window = {"start": 5.8, "stop": 0.7}
+    if axis == "Enabled":
+        return {**NEGATIVES, "enabled": value == "True"}
+    if axis == "Preset":
+        window = {"start": 5.8} if "noun" in value else {}
+    elif axis == "Curve":
+        window["curve"] = value
+    else:
+        window[axis.lower()] = None if value == "none" else float(value)
+    box = {key: value for key, value in window.items() if key in ("start", "stop") and axis == "Preset" or key == axis.lower()}
+    return {"negatives": [{"text": "mustache", **window}], "box": box}
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_axis(host, axis):
+    values = AXES[axis]
+    shot = plot(host, NEGATIVES, axis, values)
+    cells, infotexts = shot.pixels[-len(values):], shot.infotexts[-len(values):]
+    assert (cells[0] != cells[1]).any()
+    for value, cell, infotext in zip(values, cells, infotexts):
+        single = host.txt2img(changed(axis, value))
+        assert (cell == single.pixels[0]).all(), value
+        assert infotext == single.infotexts[0]
+
+
+def test_every_axis_is_there_once(host):
+    ours = [name for name in axis_types(host) if name.startswith("[NegGuide] ")]
+    assert sorted(ours) == sorted("[NegGuide] " + axis for axis in AXES)
+
+
+def test_a_bad_value_is_refused_before_any_cell(host):
+    with pytest.raises(RuntimeError, match="box.weight = 9.0 is not allowed; a number from 0 to 2"):
+        plot(host, NEGATIVES, "Weight", ["0.5", "9"])
+
+
+def test_an_axis_leaves_nothing_behind(host):
+    before = host.txt2img(NEGATIVES)
+    plot(host, NEGATIVES, "Weight", ["0.5", "1.5"])
+    assert same(host.txt2img(NEGATIVES), before)
+    assert "NegGuide" not in host.txt2img().infotexts[0]
+
+
+def test_prompt_matrix(host):
+    shot = host.txt2img(NEGATIVES, prompt="a portrait of a person|hat", script_name="prompt matrix",
+                        script_args=[False, False, "positive", "comma", 0])
+    for pixels, prompt in zip(shot.pixels[-2:], ("a portrait of a person", "a portrait of a person, hat")):
+        assert (pixels == host.txt2img(NEGATIVES, prompt=prompt).pixels[0]).all()
+
+
+def test_loopback(host):
+    """One request object for all turns: each is the picture that a request of its own makes."""
+    args = [2, 0.6, "Linear", "None"]
+    shot = host.img2img(start_image(), NEGATIVES, script_name="loopback", script_args=args)
+    turns = shot.images[-2:]
+    first = host.img2img(start_image(), NEGATIVES)
+    second = host.img2img(first.images[0], NEGATIVES, seed=8)
+    for turn, single in zip(turns, (first, second)):
+        assert (pixels(turn) == single.pixels[0]).all()
+    off = host.img2img(start_image(), None, script_name="loopback", script_args=args)
+    assert (pixels(off.images[-1]) != pixels(turns[-1])).any()
+
+
+def pixels(image):
+    import numpy as np
+
+    return np.asarray(image.convert("RGB"))
