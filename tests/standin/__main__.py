@@ -16,6 +16,7 @@ def main():
     parser.add_argument("--model", default=str(MODEL), help="an SD1-shaped checkpoint")
     parser.add_argument("--data-dir", help="config.json, params.txt and saved presets; default: a temporary folder")
     parser.add_argument("--stock", action="store_true", help="without NegGuide")
+    parser.add_argument("--extension", action="append", default=[], help="a folder to load beside NegGuide")
     args = parser.parse_args()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if args.data_dir:
@@ -27,7 +28,7 @@ def main():
 
     from modules import webui
 
-    webui.start(args.port, args.model, [] if args.stock else [str(PROJECT)])
+    webui.start(args.port, args.model, [*([] if args.stock else [str(PROJECT)]), *args.extension])
 
 
 if __name__ == "__main__":

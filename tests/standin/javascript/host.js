@@ -45,48 +45,53 @@ function switch_to_img2img() {
     return switchTab(1, arguments);
 }
 
-/* An accordion with a check box in its title; a hidden check box of gradio's has its value. */
+/* An accordion with a check box in its title; a hidden check box of gradio's has its value.
+   The title opens and enables; the check box, once used, only enables. */
 
-function hiddenCheckbox(id) {
-    return gradioApp().querySelector(`#${id}-checkbox input`);
+const inputAccordions = {};
+
+class InputAccordion {
+    constructor(accordion) {
+        this.title = accordion.querySelector(".label-wrap");
+        this.hidden = gradioApp().querySelector(`#${accordion.id}-checkbox input`);
+        this.linked = true;
+        const box = this.box = document.createElement("input");
+        box.type = "checkbox";
+        box.id = accordion.id + "-visible-checkbox";
+        box.className = this.hidden.className + " input-accordion-checkbox";
+        box.checked = this.isOpen();
+        this.title.querySelector("span").prepend(box);
+        new MutationObserver(() => {
+            if (this.linked) this.set(this.isOpen());
+        }).observe(this.title, {attributes: true, attributeFilter: ["class"]});
+        box.addEventListener("click", (event) => {
+            this.linked = false;
+            event.stopPropagation();
+        });
+        box.addEventListener("input", () => this.set(box.checked));
+    }
+
+    isOpen() {
+        return this.title.classList.contains("open");
+    }
+
+    /** The value has changed: show it, and tell gradio if it does not know. */
+    set(checked) {
+        this.box.checked = checked;
+        if (this.linked && this.isOpen() !== checked) this.title.click();
+        if (this.hidden.checked === checked) return;
+        this.hidden.checked = checked;
+        this.hidden.dispatchEvent(new Event("change", {bubbles: true}));
+        updateInput(this.hidden);
+    }
 }
 
 function inputAccordionChecked(id, checked) {
-    const accordion = gradioApp().querySelector(`#${id}`);
-    accordion.querySelector(".input-accordion-checkbox").checked = checked;
-    const title = accordion.querySelector(".label-wrap");
-    if (title.classList.contains("open") !== checked) title.click();
+    inputAccordions[id].set(checked);
 }
 
 onUiLoaded(() => {
     for (const accordion of gradioApp().querySelectorAll(".input-accordion")) {
-        const title = accordion.querySelector(".label-wrap");
-        const visible = document.createElement("input");
-        visible.type = "checkbox";
-        visible.id = accordion.id + "-visible-checkbox";
-        visible.className = "input-accordion-checkbox";
-        visible.checked = title.classList.contains("open");
-        title.querySelector("span").prepend(visible);
-        let linked = true;
-        const tell = () => {
-            const hidden = hiddenCheckbox(accordion.id);
-            if (hidden.checked !== visible.checked) {
-                hidden.checked = visible.checked;
-                hidden.dispatchEvent(new Event("change", {bubbles: true}));
-                updateInput(hidden);
-            }
-        };
-        // The title opens and enables; the check box alone, once used, only enables.
-        new MutationObserver(() => {
-            if (linked && visible.checked !== title.classList.contains("open")) {
-                visible.checked = title.classList.contains("open");
-                tell();
-            }
-        }).observe(title, {attributes: true, attributeFilter: ["class"]});
-        visible.addEventListener("click", (event) => {
-            linked = false;
-            event.stopPropagation();
-        });
-        visible.addEventListener("input", tell);
+        inputAccordions[accordion.id] = new InputAccordion(accordion);
     }
 });

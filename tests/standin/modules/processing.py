@@ -181,6 +181,8 @@ class Processed:
 
 
 def get_fixed_seed(seed):
+    if isinstance(seed, list):
+        return seed
     try:
         seed = int(seed)
     except (TypeError, ValueError):
@@ -219,7 +221,7 @@ def process_images_inner(p):
     seed, subseed = get_fixed_seed(p.seed), get_fixed_seed(p.subseed)
     p.s_min_uncond = shared.opts.s_min_uncond if p.s_min_uncond is None else p.s_min_uncond
     p.setup_prompts()
-    p.all_seeds = [seed + n for n in range(len(p.all_prompts))]
+    p.all_seeds = list(seed) if isinstance(seed, list) else [seed + n for n in range(len(p.all_prompts))]
     p.all_subseeds = [subseed + n for n in range(len(p.all_prompts))]
     p.hook("process")
     p.init(p.all_prompts, p.all_seeds, p.all_subseeds)

@@ -5,55 +5,29 @@ import types
 import torch
 
 from lib_negguide.hosts.samplers import Levels
-from modules import devices, prompt_parser, shared
-
-CHUNK = 75
+from modules import devices, shared
 
 
 class TextEncoder:
     """Prompt texts to conditions: chunks of 75 tokens, each framed to 77, side by side; emphasis as "Original"."""
 
     def __init__(self, text):
-        """``text``: the embedded host's encoder, of which the tokenizer and the transformer are taken."""
-        self.tokenizer, self.transformer = text._chunk._tokenizer, text._encoders[0].model
-
-    def _tokens(self, text):
-        """[(ids, weights)] of each chunk, framed and padded to 77."""
-        chunks, ids, weights = [], [], []
-        start, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
-
-        def close():
-            missing = CHUNK - len(ids)
-            chunks.append(([start, *ids, *[end] * (missing + 1)], [1.0, *weights, *[1.0] * (missing + 1)]))
-            ids.clear()
-            weights.clear()
-
-        for piece, weight in prompt_parser.parse_prompt_attention(text):
-            if weight == -1:
-                close()
-                continue
-            for token in self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]:
-                if len(ids) == CHUNK:
-                    close()
-                ids.append(token)
-                weights.append(weight)
-        if ids or not chunks:
-            close()
-        return chunks
+        """``text``: the embedded host's encoder, of which the chunks and the transformer are taken."""
+        self.chunker, self.tokenizer, self.transformer = text.chunker, text.chunker.tokenizer, text.encoders[0].model
 
     @torch.no_grad()
     def __call__(self, text):
         """(77 k, channels)."""
         encoded = []
-        for ids, weights in self._tokens(text):
+        for chunk in self.chunker(text):
             skip = shared.opts.CLIP_stop_at_last_layers
-            answer = self.transformer(input_ids=torch.tensor([ids]), output_hidden_states=skip > 1)
+            answer = self.transformer(input_ids=torch.tensor([chunk.ids]), output_hidden_states=skip > 1)
             z = answer.last_hidden_state
             if skip > 1:
                 z = self.transformer.text_model.final_layer_norm(answer.hidden_states[-skip])
-            if any(weight != 1.0 for weight in weights):
+            if any(weight != 1.0 for weight in chunk.weights):
                 mean = z.mean()
-                z = z * torch.tensor(weights)[None, :, None]
+                z = z * torch.tensor(chunk.weights)[None, :, None]
                 z = z * (mean / z.mean())
             encoded.append(z[0])
         return torch.cat(encoded)

@@ -9,6 +9,8 @@ from modules.call_queue import wrap_gradio_gpu_call
 from modules.infotext_utils import ParamBinding, PasteField
 from modules.ui_components import FormRow, InputAccordion, ToolButton
 
+FONTS = ("ui-sans-serif", "system-ui", "sans-serif")  # none from the network
+
 
 def _top_row(tab):
     with gr.Row(elem_id=f"{tab}_toprow"):
@@ -161,7 +163,7 @@ def create_ui():
     tabs = [(_tab(False), "txt2img", "txt2img"), (_tab(True), "img2img", "img2img"), (_png_info(), "PNG Info", "pnginfo")]
     tabs += script_callbacks.ui_tabs_callback()
     shared.tab_names = [label for _, label, _ in tabs]
-    with gr.Blocks(theme=gr.themes.Default(), analytics_enabled=False, title="NegGuide on a stand-in of the WebUI") as demo:
+    with gr.Blocks(theme=gr.themes.Default(font=FONTS, font_mono=("ui-monospace", "monospace")), analytics_enabled=False, title="NegGuide on a stand-in of the WebUI") as demo:
         infotext_utils.connect_paste_params_buttons()
         with gr.Tabs(elem_id="tabs"):
             for page, label, name in tabs:

@@ -27,5 +27,6 @@ class Script(scripts.Script):
                  for number in range(2 ** len(options))]
         setattr(p, name, texts)
         p.n_iter = math.ceil(len(texts) / p.batch_size)
+        p.seed = [p.seed + n * different_seeds for n in range(len(texts))]
         p.do_not_save_grid = True
         return process_images(p)

@@ -1,13 +1,13 @@
 """Requests of the API."""
 
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional
 
 from pydantic import BaseModel
 
 
 class _Request(BaseModel):
-    prompt: Union[List[str], str] = ""
-    negative_prompt: Union[List[str], str] = ""
+    prompt: str = ""
+    negative_prompt: str = ""
     styles: Optional[List[str]] = None
     seed: int = -1
     subseed: int = -1

@@ -1,0 +1,1 @@
+"""Tests that click through the page, of the stand-in or of a real WebUI."""

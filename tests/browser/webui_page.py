@@ -1,0 +1,159 @@
+"""What a user does in the page, by the names that the stand-in and A1111 share."""
+
+import json
+import re
+
+TIMEOUT_MS = 60_000
+
+
+class WebUIPage:
+    def __init__(self, browser, url, screenshots, width=1280, theme="light"):
+        self.screenshots, self.complaints = screenshots, []
+        self.page = browser.new_page(viewport={"width": width, "height": 1000})
+        self.page.set_default_timeout(TIMEOUT_MS)
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}"))
+        self.page.goto(f"{url}/?__theme={theme}")
+        self.page.wait_for_selector(".negguide-editor[data-tab=txt2img] [data-negative=box]", state="attached")
+        self.page.wait_for_selector("#negguide_txt2img-visible-checkbox")
+        self.page.evaluate("document.fonts.ready")
+
+    def _heard(self, message):
+        if message.type in ("error", "warning"):
+            self._note(f"{message.text} {message.location.get('url', '')}")
+
+    def _note(self, text):
+        """The hosts' own pages complain too; only what names us is ours."""
+        if re.search("negguide", text, re.I):
+            self.complaints.append(text)
+
+    # -- the accordion
+
+    def editor(self, tab="txt2img"):
+        return self.page.locator(f".negguide-editor[data-tab={tab}]")
+
+    def is_open(self, tab="txt2img"):
+        return "open" in self.page.locator(f"#negguide_{tab} > .label-wrap").get_attribute("class").split()
+
+    def toggle(self, tab="txt2img"):
+        """A click on the accordion's title."""
+        self.page.locator(f"#negguide_{tab} > .label-wrap").click(position={"x": 200, "y": 8})
+
+    def is_enabled(self, tab="txt2img"):
+        return self.page.locator(f"#negguide_{tab}-visible-checkbox").is_checked()
+
+    def enable(self, on=True, tab="txt2img"):
+        """The check box in the title; then the accordion is opened, to see into it."""
+        box = self.page.locator(f"#negguide_{tab}-visible-checkbox")
+        if box.is_checked() != on:
+            box.click()
+        if not self.is_open(tab):
+            self.toggle(tab)
+        self.wait(lambda: self.is_open(tab))
+        if self.is_enabled(tab) != on:
+            box.click()
+
+    def wait(self, condition, what="", timeout=TIMEOUT_MS):
+        for _ in range(timeout // 50):
+            if condition():
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"waited in vain: {what or condition}")
+
+    def reset(self):
+        self.tab("txt2img")
+        self.enable()
+        self.write({})
+        for name, value in (("prompt", "a portrait of a person"), ("neg_prompt", "")):
+            self.page.fill(f"#txt2img_{name} textarea", value)
+        for name, value in (("width", 64), ("height", 64), ("steps", 5)):
+            self.number(name, value)
+
+    def write(self, settings, tab="txt2img"):
+        """As if Python had sent these settings to the text box."""
+        text = json.dumps(settings) if settings else ""
+        self.page.evaluate(
+            """([id, text]) => { const box = document.querySelector(`#${id} textarea, #${id} input`);
+               box.value = text; box.dispatchEvent(new Event('input', {bubbles: true})); }""", [f"negguide_{tab}_json", text])
+        self.wait(lambda: self.editor(tab).locator("[data-pass=first] [data-negative]").count() == 1 + len(settings.get("negatives", [])))
+
+    def settings(self, tab="txt2img"):
+        """What the hidden text box holds for Python."""
+        text = self.page.locator(f"#negguide_{tab}_json").locator("textarea, input").input_value()
+        return json.loads(text or "{}")
+
+    def row(self, key, which="first", tab="txt2img"):
+        return self.editor(tab).locator(f"[data-pass={which}] [data-negative='{key}']")
+
+    def field(self, key, name, which="first", tab="txt2img"):
+        return self.row(key, which, tab).locator(f"[data-field={name}]")
+
+    def add(self, text, which="first", tab="txt2img", **fields):
+        """One more negative, by its button and its inputs."""
+        rows = self.editor(tab).locator(f"[data-pass={which}] [data-negative]")
+        key = rows.count() - 1
+        self.editor(tab).locator(f"[data-pass={which}] [data-action=add]").click()
+        self.wait(lambda: rows.count() == key + 2)
+        self.field(key, "text", which, tab).fill(text)
+        for name, value in fields.items():
+            input_ = self.field(key, name, which, tab)
+            if name in ("unit", "curve", "preset"):
+                input_.select_option(value)
+            else:
+                input_.fill(str(value))
+        return key
+
+    def picture(self, which="first", tab="txt2img"):
+        return self.editor(tab).locator(f"[data-pass={which}] svg.negguide-schedule")
+
+    # -- the page around it
+
+    def tab(self, name):
+        self.page.locator("#tabs > .tab-nav > button", has_text=re.compile(f"^\\s*{re.escape(name)}\\s*$")).click()
+
+    def number(self, name, value, tab="txt2img"):
+        input_ = self.page.locator(f"#{tab}_{name} input[type=number]")
+        input_.fill(str(value))
+        input_.blur()
+
+    def value(self, name, tab="txt2img"):
+        return self.page.locator(f"#{tab}_{name}").locator("textarea, input[type=number]").first.input_value()
+
+    def generate(self, seed, tab="txt2img"):
+        """Make a picture; its infotext as the page shows it. ``seed`` tells it from earlier ones."""
+        self.number("seed", seed, tab)
+        self.page.click(f"#{tab}_generate")
+        info = self.page.locator(f"#html_info_{tab}")
+        self.wait(lambda: f"Seed: {seed}," in info.inner_text(), f"a picture with seed {seed}: {self.log(tab)}")
+        return info.inner_text()
+
+    def log(self, tab="txt2img"):
+        return self.page.locator(f"#html_log_{tab}").inner_text()
+
+    def generate_in_vain(self, tab="txt2img"):
+        """The error that the page shows in place of a picture."""
+        self.page.click(f"#{tab}_generate")
+        error = self.page.locator(f"#html_log_{tab} .error")
+        error.wait_for()
+        return error.inner_text()
+
+    def png_info(self, path):
+        """Put a PNG into PNG Info; returns the infotext that the page finds."""
+        self.tab("PNG Info")
+        clear = self.page.locator("#pnginfo_image button[aria-label=Clear]")
+        text = self.page.locator("#pnginfo_generation_info textarea")
+        if clear.count():
+            clear.click()
+            self.wait(lambda: not text.input_value())
+        self.page.set_input_files("#pnginfo_image input[type=file]", str(path))
+        self.wait(lambda: text.input_value(), "an infotext")
+        return text.input_value()
+
+    def send_to(self, tab):
+        self.page.click(f"#tab_pnginfo #{tab}_tab")
+        self.page.wait_for_selector(f"#{tab}_prompt", state="visible")
+
+    def shoot(self, name, locator=None):
+        """A screenshot as NAME.png, of all of the page or of one element."""
+        self.page.wait_for_timeout(400)  # the host's transitions
+        (locator or self.page).screenshot(path=str(self.screenshots / f"{name}.png"), **({} if locator else {"full_page": True}))
