@@ -22,7 +22,7 @@ from tests.world.draw import ATTRIBUTES, COLOURS, SHAPES, Attributes, draw_backg
 from tests.world.judge import KINDS, SLOTS, Judge, Network, split
 
 SEED = 3
-PICTURES = 16_000
+PICTURES = 12_000
 NOTHING_SHARE = 0.12
 EPOCHS = 6
 BATCH = 64

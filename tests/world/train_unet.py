@@ -22,15 +22,15 @@ from tests.world.captions import EMPTY_SHARE, caption
 from tests.world.draw import Attributes
 
 SEED = 2
-STEPS = 9000
+STEPS = 4000
 BATCH = 64
 LEARNING_RATE = 8e-4
 WARM_UP = 200
-FLAT_SHARE = 0.4  # of the steps at full rate before it falls
+FLAT_STEPS = 2400  # at full rate before it falls
 EMA_DECAY = 0.999
 SNR_CAP = 5.0
 SAVE_EVERY = 250
-SNAPSHOT_EVERY = 1000
+SNAPSHOT_EVERY = 500
 
 
 class Texts:
@@ -71,10 +71,9 @@ def captions_of(shown: list[Attributes], step: int) -> list[str]:
 
 def rate(step: int) -> float:
     """Share of the learning rate: linear warm-up, flat, then half a cosine down to 1%."""
-    flat = FLAT_SHARE * STEPS
-    if step < flat:
+    if step < FLAT_STEPS:
         return min(1.0, (step + 1) / WARM_UP)
-    angle = torch.tensor(torch.pi * (step - flat) / (STEPS - flat))
+    angle = torch.tensor(torch.pi * (step - FLAT_STEPS) / (STEPS - FLAT_STEPS))
     return 0.01 + 0.99 * 0.5 * (1 + float(torch.cos(angle)))
 
 
