@@ -65,7 +65,6 @@
         const levels = sigmas.filter((sigma) => sigma > 0);
         const count = levels.length;
         const step = unit === "fraction" ? value * count : value;
-        if (step <= 0) return null;
         if (step >= count) return 0;
         const edges = boundaries(levels);
         if (step <= count - 1) return rounded(Math.exp(interp(step, range(count), edges)));
@@ -120,7 +119,7 @@
     /** The same window with ends in sigma, for a whole run over these sigmas. */
     function inSigma(window, sigmas) {
         return Object.assign({}, window, {
-            start: toSigma(window.start, window.unit, sigmas),
+            start: window.unit !== "sigma" && window.start === 0 ? null : toSigma(window.start, window.unit, sigmas),
             stop: toSigma(window.stop, window.unit, sigmas),
             unit: "sigma",
         });

@@ -26,7 +26,9 @@
     /** Change the unit and convert the numbers. */
     function changeUnit(window, unit, steps) {
         for (const name of ["start", "stop"]) {
-            if (typeof window[name] === "number") window[name] = convert(window[name], window.unit, unit, steps);
+            if (typeof window[name] !== "number") continue;
+            const open = name === "start" && unit === "sigma" && window.unit !== "sigma" && window[name] === 0;
+            window[name] = open ? null : convert(window[name], window.unit, unit, steps);
         }
         window.unit = unit;
     }
@@ -43,8 +45,8 @@
     function fromStep(step, unit, steps) {
         if (unit === "step") return roundTo(step, 2);
         if (unit === "fraction") return roundTo(step / steps, 4);
-        const sigma = NegGuide.schedule.toSigma(step, "step", NegGuide.schedule.referenceSigmas(steps));
-        return sigma === null ? null : Number(sigma.toPrecision(4));
+        if (step <= 0) return null;
+        return Number(NegGuide.schedule.toSigma(step, "step", NegGuide.schedule.referenceSigmas(steps)).toPrecision(4));
     }
 
     /** A dragged step, to whole steps, hundredths of the run, or three digits of sigma. */
@@ -52,8 +54,9 @@
         const {toSigma, fromSigma, referenceSigmas} = NegGuide.schedule;
         if (unit === "step") return Math.round(step);
         if (unit === "fraction") return roundTo(step / steps, 2) * steps;
+        if (step <= 0) return 0;
         const sigma = toSigma(step, "step", referenceSigmas(steps));
-        return sigma === null ? 0 : fromSigma(Number(sigma.toPrecision(3)), "step", referenceSigmas(steps));
+        return fromSigma(Number(sigma.toPrecision(3)), "step", referenceSigmas(steps));
     }
 
     /**

@@ -57,7 +57,8 @@ def to_sigma(value: Optional[float], unit: str, sigmas: Sequence[float]) -> Opti
     ``sigmas`` are the falling noise levels of a whole run (a trailing 0 is ignored).
     A fraction f means step f*N of its N steps, and step k means "before step k": the
     boundary lies between two levels (their geometric mean), so that neither rounding
-    nor a sampler's small deviations decide whether step k is in. ``None`` stays open.
+    nor a sampler's small deviations decide whether step k is in. Step 0 lies half a step
+    above the first level. ``None`` stays open.
     """
     if value is None or unit == "sigma":
         return value
@@ -66,8 +67,6 @@ def to_sigma(value: Optional[float], unit: str, sigmas: Sequence[float]) -> Opti
         raise ValueError("a fraction or a step needs the sigmas of the run")
     count = len(levels)
     step = value * count if unit == "fraction" else value
-    if step <= 0.0:
-        return None
     if step >= count:
         return 0.0
     logs = np.log(levels)

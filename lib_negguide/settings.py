@@ -63,13 +63,13 @@ class Window(_Model):
 
     _choices = _choice("unit", "curve")
 
-    @pydantic.validator("start", "stop", "weight", pre=True)
+    @pydantic.validator("start", "stop", "weight", pre=True, allow_reuse=True)
     def _a_number(cls, value):
         if isinstance(value, (bool, str)) or (isinstance(value, float) and not math.isfinite(value)):
             raise ValueError("not a number")
         return value
 
-    @pydantic.validator("points")
+    @pydantic.validator("points", allow_reuse=True)
     def _a_curve(cls, value):
         if not all(0 <= number <= 1 for pair in value for number in pair):
             raise ValueError("out of range")
@@ -97,7 +97,8 @@ class Window(_Model):
         """The same window with ends in sigma, for a whole run over these falling ``sigmas``."""
         if self.unit == "sigma":
             return self
-        ends = {name: to_sigma(getattr(self, name), self.unit, sigmas) for name in ("start", "stop")}
+        start = self.start or None  # from step 0 is from the beginning, however noisy a sampler makes it
+        ends = {"start": to_sigma(start, self.unit, sigmas), "stop": to_sigma(self.stop, self.unit, sigmas)}
         return self.copy(update=dict(ends, unit="sigma"))
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.presets import WINDOWS, PresetFolder, with_window
-from lib_negguide.schedule import CURVES, UNITS, reference_sigmas
+from lib_negguide.schedule import CURVES, UNITS, inside, reference_sigmas
 from lib_negguide.settings import Negative, Schedule, Settings, Window, fields
 
 RUN = reference_sigmas(30)
@@ -47,6 +47,13 @@ def test_in_sigma_is_settled(data):
     for _, schedule in once.passes():
         for path, window in schedule.windows():
             window.check(path)
+
+
+@pytest.mark.parametrize("unit", ["step", "fraction"])
+def test_a_stop_at_the_first_step_is_never_and_a_start_there_is_open(unit):
+    never, always = Window(stop=0, unit=unit).in_sigma(RUN), Window(start=0, unit=unit).in_sigma(RUN)
+    assert [s for s in RUN if inside(s, never.start, never.stop)] == []
+    assert always.start is None and always.stop is None
 
 
 def test_defaults_are_left_out():
