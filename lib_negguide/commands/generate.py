@@ -94,7 +94,8 @@ def infotext(prompt, negative_prompt, settings: Settings, sigmas, host, seed, op
 
     width, height = options["size"]
     pairs = {"Steps": options["steps"], "Sampler": sampler(options["sampler"]).name,
-             "Schedule type": SCHEDULERS.get(scheduler, "Automatic"), "CFG scale": f"{options['cfg_scale']:g}", "Seed": seed, "Size": f"{width}x{height}", "Model": host.model.name}
+             "Schedule type": SCHEDULERS.get(scheduler, "Automatic"), "CFG scale": f"{options['cfg_scale']:g}",
+             "Seed": seed, "Size": f"{width}x{height}", "Model": host.model.name}
     if settings.enabled:
         data = settings.in_sigma(sigmas).to_dict()
         pairs[ON] = __version__

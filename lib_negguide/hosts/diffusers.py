@@ -11,7 +11,8 @@ import torch
 from lib_negguide import formulas
 from lib_negguide.errors import HostError, SettingsError
 from lib_negguide.hosts import checkpoint
-from lib_negguide.hosts.samplers import Levels, Sampler, noise_levels, sampler as sampler_named
+from lib_negguide.hosts.samplers import Levels, Sampler, noise_levels
+from lib_negguide.hosts.samplers import sampler as sampler_named
 from lib_negguide.hosts.text import Condition
 from lib_negguide.plan import GuidancePlan, StepInfo
 from lib_negguide.settings import Schedule, Settings
@@ -173,7 +174,7 @@ class EmbeddedHost:
             torch.set_num_threads(before)
 
     @classmethod
-    def load(cls, path, device: str = "cpu", dtype: Optional[torch.dtype] = None) -> "EmbeddedHost":
+    def load(cls, path, device: str = "cpu", dtype: Optional[torch.dtype] = None) -> EmbeddedHost:
         """See :func:`lib_negguide.hosts.checkpoint.load`."""
         return cls(checkpoint.load(path, device, dtype))
 

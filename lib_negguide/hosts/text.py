@@ -25,7 +25,7 @@ class Condition:
     crossattn: torch.Tensor
     pooled: Optional[torch.Tensor] = None
 
-    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Condition":
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Condition:
         """``change`` applied to each tensor."""
         return Condition(change(self.crossattn), None if self.pooled is None else change(self.pooled))
 

@@ -123,17 +123,24 @@ class WebUIPage:
         """Make a picture; its infotext as the page shows it. ``seed`` tells it from earlier ones."""
         self.number("seed", seed, tab)
         self.page.click(f"#{tab}_generate")
-        info = self.page.locator(f"#html_info_{tab}")
-        self.wait(lambda: f"Seed: {seed}," in info.inner_text(), f"a picture with seed {seed}: {self.log(tab)}")
+        info = self.html(f"html_info_{tab}")
+        try:
+            self.wait(lambda: f"Seed: {seed}," in info.inner_text())
+        except AssertionError:
+            raise AssertionError(f"no picture with seed {seed}: {self.log(tab)}") from None
         return info.inner_text()
 
     def log(self, tab="txt2img"):
-        return self.page.locator(f"#html_log_{tab}").inner_text()
+        return self.html(f"html_log_{tab}").inner_text()
+
+    def html(self, name):
+        """gradio gives an HTML component's name to two elements, one in the other."""
+        return self.page.locator(f"#{name}").first
 
     def generate_in_vain(self, tab="txt2img"):
         """The error that the page shows in place of a picture."""
         self.page.click(f"#{tab}_generate")
-        error = self.page.locator(f"#html_log_{tab} .error")
+        error = self.html(f"html_log_{tab}").locator(".error")
         error.wait_for()
         return error.inner_text()
 

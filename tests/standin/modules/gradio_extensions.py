@@ -1,7 +1,6 @@
 """Scripts hear of every component of the page: before it is made and after."""
 
 import gradio as gr
-
 from modules import script_callbacks, scripts
 
 _original = gr.components.IOComponent.__init__

@@ -3,9 +3,8 @@
 import math
 import os
 
-from PIL import Image
-
 from modules import paths
+from PIL import Image
 
 
 def image_grid(pictures, batch_size=1, rows=None):

@@ -6,7 +6,6 @@ import re
 import sys
 
 import gradio as gr
-
 from modules import errors, paths, script_callbacks, shared
 
 sys.modules["modules.generation_parameters_copypaste"] = sys.modules[__name__]  # its old name

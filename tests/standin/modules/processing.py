@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter, ImageOps
-
-from modules import (images, prompt_parser, rng, scripts, sd_models, sd_samplers, sd_samplers_common, shared)
+from modules import images, prompt_parser, rng, scripts, sd_models, sd_samplers, sd_samplers_common, shared
 from modules.infotext import create_infotext
 from modules.sd_hijack import model_hijack
+from PIL import Image, ImageFilter, ImageOps
 
 opt_f = 8
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-
 from modules import errors, extensions, paths, script_callbacks, script_loading, shared
 
 AlwaysVisible = object()

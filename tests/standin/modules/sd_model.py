@@ -3,9 +3,9 @@
 import types
 
 import torch
+from modules import devices, shared
 
 from lib_negguide.hosts.samplers import Levels
-from modules import devices, shared
 
 
 class TextEncoder:

@@ -4,9 +4,9 @@ import hashlib
 import os
 
 import torch
+from modules import shared
 
 from lib_negguide.hosts import checkpoint
-from modules import shared
 
 checkpoints_list, checkpoint_aliases = {}, {}
 

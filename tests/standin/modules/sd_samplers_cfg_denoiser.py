@@ -1,10 +1,15 @@
 """Classifier-free guidance as the host does it: one model call of a sampler."""
 
 import torch
-
 from modules import prompt_parser, scripts, sd_samplers_common, shared
-from modules.script_callbacks import (AfterCFGCallbackParams, CFGDenoisedParams, CFGDenoiserParams,
-                                      cfg_after_cfg_callback, cfg_denoised_callback, cfg_denoiser_callback)
+from modules.script_callbacks import (
+    AfterCFGCallbackParams,
+    CFGDenoisedParams,
+    CFGDenoiserParams,
+    cfg_after_cfg_callback,
+    cfg_denoised_callback,
+    cfg_denoiser_callback,
+)
 
 
 class CFGDenoiser(torch.nn.Module):

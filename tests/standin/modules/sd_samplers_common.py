@@ -2,9 +2,8 @@
 
 import numpy as np
 import torch
-from PIL import Image
-
 from modules import shared
+from PIL import Image
 
 
 class InterruptedException(BaseException):

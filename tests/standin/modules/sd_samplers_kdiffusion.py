@@ -3,10 +3,10 @@
 import inspect
 
 import torch
-
-from lib_negguide.hosts import samplers
 from modules import sampling_sigma, sd_samplers_cfg_denoiser, sd_samplers_common, sd_schedulers, shared
 from modules.sd_model import Denoiser
+
+from lib_negguide.hosts import samplers
 
 _2ND, _SDE = {"scheduler": "karras", "second_order": True}, {"scheduler": "exponential"}
 SAMPLERS = [

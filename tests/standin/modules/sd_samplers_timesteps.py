@@ -1,7 +1,6 @@
 """Samplers over timesteps: the model answers eps, a mask is blended before the call."""
 
 import torch
-
 from modules import sampling_timestep, sd_samplers_cfg_denoiser, sd_samplers_common, shared
 from modules.sd_model import TimestepDenoiser
 

@@ -3,8 +3,7 @@
 import html
 
 import gradio as gr
-
-from modules import (images, infotext_utils, script_callbacks, scripts, sd_samplers, sd_schedulers, shared, ui_generate)
+from modules import images, infotext_utils, script_callbacks, scripts, sd_samplers, sd_schedulers, shared, ui_generate
 from modules.call_queue import wrap_gradio_gpu_call
 from modules.infotext_utils import ParamBinding, PasteField
 from modules.ui_components import FormRow, InputAccordion, ToolButton

@@ -3,7 +3,6 @@
 import os
 
 import gradio as gr
-
 from modules import extensions, paths, scripts
 
 

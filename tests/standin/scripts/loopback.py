@@ -1,7 +1,6 @@
 """img2img again and again on its own result; uses one ``p`` for all turns."""
 
 import gradio as gr
-
 from modules import scripts, shared
 from modules.processing import Processed, fix_seed, process_images
 

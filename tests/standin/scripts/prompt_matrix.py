@@ -3,7 +3,6 @@
 import math
 
 import gradio as gr
-
 from modules import scripts
 from modules.processing import fix_seed, process_images
 

@@ -4,7 +4,6 @@ import csv
 from copy import copy
 
 import gradio as gr
-
 from modules import errors, images, scripts
 from modules.processing import Processed, fix_seed, process_images
 

@@ -7,11 +7,9 @@ from contextlib import closing
 import gradio as gr
 from fastapi import Body, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
-from PIL import Image, PngImagePlugin
-
-from modules import (errors, images, infotext_utils, processing, script_callbacks, scripts, sd_models, sd_samplers,
-                     sd_schedulers, shared)
+from modules import errors, images, infotext_utils, processing, script_callbacks, scripts, sd_models, sd_samplers, sd_schedulers, shared
 from modules.api import models
+from PIL import Image, PngImagePlugin
 
 
 def encode(image):
