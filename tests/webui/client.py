@@ -69,6 +69,8 @@ class Host:
         return self._references[key]
 
     def img2img(self, image, negguide=None, **fields):
+        """The real host's VAE encoder draws from the generator that the request before has seeded: let that be the same."""
+        self.api.txt2img(**{**DEFAULTS, "steps": 1})
         settings = {**DEFAULTS, "denoising_strength": 0.6, "image_cfg_scale": None, **fields}
         return Shot(self.api.img2img(images=[image], alwayson_scripts=self.scripts(negguide), **settings))
 

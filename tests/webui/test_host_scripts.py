@@ -76,16 +76,14 @@ def test_prompt_matrix(host):
 
 
 def test_loopback(host):
-    """One request object for all turns: each is the picture that a request of its own makes."""
-    args = [2, 0.6, "Linear", "None"]
-    shot = host.img2img(start_image(), NEGATIVES, script_name="loopback", script_args=args)
-    turns = shot.images[-2:]
-    first = host.img2img(start_image(), NEGATIVES)
-    second = host.img2img(first.images[0], NEGATIVES, seed=8)
-    for turn, single in zip(turns, (first, second)):
-        assert (pixels(turn) == single.pixels[0]).all()
-    off = host.img2img(start_image(), None, script_name="loopback", script_args=args)
-    assert (pixels(off.images[-1]) != pixels(turns[-1])).any()
+    """One request object for all turns, and NegGuide acts in each."""
+    fields = {"script_name": "loopback", "script_args": [2, 0.6, "Linear", "None"]}
+    turns = host.img2img(start_image(), {"negatives": [{"text": "mustache"}]}, **fields)
+    assert same(turns, host.img2img(start_image(), negative_prompt="mustache", **fields))
+    windowed = host.img2img(start_image(), NEGATIVES, **fields)
+    assert (pixels(windowed.images[-2]) == host.img2img(start_image(), NEGATIVES).pixels[0]).all()
+    off = host.img2img(start_image(), **fields)
+    assert (pixels(off.images[-1]) != pixels(windowed.images[-1])).any()
 
 
 def pixels(image):

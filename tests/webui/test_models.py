@@ -1,6 +1,10 @@
 """Other models than the small world's, where the host has them: refiner, SDXL, inpainting, v-prediction, pix2pix."""
 
+import base64
+import io
+
 import pytest
+from PIL import Image
 
 from tests.webui.client import same
 from tests.webui.test_img2img import mask, start_image
@@ -61,7 +65,7 @@ def test_refiner(host, model, combine):
                 "alwayson_scripts": host.scripts(negguide)}
         answer = host.post("/sdapi/v1/txt2img", **body)
         assert answer.status_code == 200, answer.text
-        return answer.json()["images"]
+        return [Image.open(io.BytesIO(base64.b64decode(image))).tobytes() for image in answer.json()["images"]]
 
     if combine == "join":
         assert shot(WHOLE) == shot(None, negative_prompt="mustache")
