@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from lib_negguide import world
+from lib_negguide.hosts.diffusers import EmbeddedHost
 from tests.world import captions, export, model
 from tests.world.draw import ATTRIBUTES, COLOURS
 from tests.world.judge import Judge, Verdict
@@ -24,8 +26,7 @@ from tests.world.judge import Judge, Verdict
 PICTURES = 500
 FIRST_SEED = 100_000
 STEPS = 30
-GUIDANCE = 4.0
-SAMPLER = "DDIM"
+SAMPLER = "Euler"
 BATCH = 64
 
 
@@ -119,8 +120,6 @@ def _one_right(verdict: Verdict, prompt: str) -> bool:
 
 def measure(line: Line, checkpoint: Path, pictures: int, guidance: float) -> list[Count]:
     """Sample a line and count."""
-    from lib_negguide.hosts.diffusers import EmbeddedHost
-
     torch.set_num_threads(1)
     host, judge = EmbeddedHost.load(checkpoint), Judge.load()
     prompts = [line.prompts[index % len(line.prompts)] for index in range(pictures)]
@@ -162,7 +161,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=folder / f"{export.NAME}.safetensors", help="checkpoint")
     parser.add_argument("--out", type=Path, default=folder, help="folder for evaluation.md and evaluation.json")
     parser.add_argument("--pictures", type=int, default=PICTURES, help="pictures a line")
-    parser.add_argument("--guidance", type=float, default=GUIDANCE, help="guidance scale")
+    parser.add_argument("--guidance", type=float, default=world.GUIDANCE, help="guidance scale")
     parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each")
     arguments = parser.parse_args()
     began = time.monotonic()

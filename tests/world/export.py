@@ -5,6 +5,7 @@
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -109,6 +110,29 @@ def random_states(seed: int, folder: Path) -> tuple[dict, dict, dict]:
     return unet.state_dict(), vae.state_dict(), text.state_dict()
 
 
+def record(trained: dict, vae: dict) -> dict:
+    """What is kept beside the weights of how they came about; losses as [step, loss]."""
+    from tests.world import train_unet, train_vae
+
+    return {
+        "autoencoder": {
+            "seed": train_vae.SEED,
+            "steps": vae["steps"],
+            "batch": train_vae.BATCH,
+            "seconds": round(vae["seconds"]),
+            "psnr of held-out pictures, dB": round(vae["psnr"], 2),
+            "losses": [[step, round(loss, 4)] for step, loss in vae["losses"]],
+        },
+        "unet and text encoder": {
+            "seed": train_unet.SEED,
+            "steps": trained["step"],
+            "batch": train_unet.BATCH,
+            "seconds": round(trained["seconds"]),
+            "losses": [[step, round(loss, 4)] for step, loss in trained["losses"]],
+        },
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", type=Path, help="checkpoint of train_unet.py")
@@ -121,8 +145,9 @@ def main() -> None:
         path = write(arguments.out, *random_states(0, arguments.out / "tokenizer"))
     elif arguments.source and arguments.vae:
         trained = torch.load(arguments.source, map_location="cpu", weights_only=True)
-        vae = torch.load(arguments.vae, map_location="cpu", weights_only=True)["vae"]
-        path = write(arguments.out, trained["ema"]["unet"], vae, trained["ema"]["text"])
+        vae = torch.load(arguments.vae, map_location="cpu", weights_only=True)
+        path = write(arguments.out, trained["ema"]["unet"], vae["vae"], trained["ema"]["text"])
+        (arguments.out / "training.json").write_text(json.dumps(record(trained, vae)) + "\n")
     else:
         parser.error("give --from and --vae, or --random")
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")

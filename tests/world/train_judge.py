@@ -8,6 +8,7 @@ generated picture is used.
 """
 
 import argparse
+import json
 import random
 import time
 from pathlib import Path
@@ -145,6 +146,7 @@ def train(work: Path, out: Path) -> None:
     network = Network()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
     per_epoch = len(pixels) // BATCH
+    losses = []
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=EPOCHS * per_epoch)
     for epoch in range(EPOCHS):
         total = 0.0
@@ -155,15 +157,20 @@ def train(work: Path, out: Path) -> None:
             optimizer.step()
             schedule.step()
             total += error.item()
-        print(f"epoch {epoch + 1} loss {total / per_epoch:.4f} {time.monotonic() - began:.0f} s", flush=True)
+        losses.append(round(total / per_epoch, 4))
+        print(f"epoch {epoch + 1} loss {losses[-1]} {time.monotonic() - began:.0f} s", flush=True)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "judge.safetensors"
     save_file({key: value.half() for key, value in network.state_dict().items() if value.ndim}, str(path))
     judge = Judge.load(path)
     held_out, truth = data.draw_many("held out judge", HELD_OUT)
     soft = soften(held_out, work, generator)
+    record = {"seed": SEED, "pictures": len(pixels), "losses by epoch": losses, "held out": HELD_OUT}
     for name, tested, told in (("crisp", held_out, truth), ("through the autoencoder", soft[::4], truth[::4])):
-        print(name, {question: round(share, 4) for question, share in accuracy(judge, tested, told).items()})
+        record[f"accuracy, {name}"] = accuracy(judge, tested, told)
+    record["seconds"] = round(time.monotonic() - began)
+    path.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(record, indent=1))
 
 
 def main() -> None:

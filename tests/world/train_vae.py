@@ -100,13 +100,14 @@ def train(work: Path) -> None:
     vae = model.build_vae().to(memory_format=torch.channels_last)  # a quarter faster
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
     start, seconds = 0, 0.0
+    losses: list[tuple[int, float]] = []
     resume = work / "vae-resume.pt"
     if resume.exists():
         saved = torch.load(resume, weights_only=True)
         vae.load_state_dict(saved["vae"])
         optimizer.load_state_dict(saved["optimizer"])
         torch.set_rng_state(saved["random"])
-        start, seconds = saved["step"], saved["seconds"]
+        start, seconds, losses = saved["step"], saved["seconds"], saved["losses"]
     began = time.monotonic() - seconds
     for step in range(start, STEPS):
         for group in optimizer.param_groups:
@@ -119,17 +120,18 @@ def train(work: Path) -> None:
         optimizer.step()
         if step % 50 == 0:
             spent = time.monotonic() - began
+            losses.append((step, reconstruction.item()))
             print(f"step {step} loss {reconstruction:.4f} kl {kl:.0f} gradient {norm:.2f} {spent:.0f} s", flush=True)
         if (step + 1) % SAVE_EVERY == 0:
             state = {"vae": vae.state_dict(), "optimizer": optimizer.state_dict(), "random": torch.get_rng_state()}
-            state |= {"step": step + 1, "seconds": time.monotonic() - began}
+            state |= {"step": step + 1, "seconds": time.monotonic() - began, "losses": losses}
             torch.save(state, resume.with_suffix(".partial"))
             os.replace(resume.with_suffix(".partial"), resume)
     held_out, _ = data.draw_many("held out", 200)
-    before = psnr(vae, held_out)
     whiten(vae, encode_all(vae, pixels[:5000]))
-    print(f"psnr {before:.2f} dB, after whitening {psnr(vae, held_out):.2f} dB", flush=True)
-    torch.save({"vae": vae.state_dict(), "psnr": before, "steps": STEPS, "seconds": time.monotonic() - began}, path)
+    state = {"vae": vae.state_dict(), "psnr": psnr(vae, held_out), "losses": losses}
+    print(f"psnr {state['psnr']:.2f} dB", flush=True)
+    torch.save(state | {"steps": STEPS, "seconds": time.monotonic() - began}, path)
     resume.unlink(missing_ok=True)
     torch.save(encode_all(vae, pixels) * model.SCALE_FACTOR, work / "latents.pt")
 
