@@ -241,8 +241,9 @@ def draw(bench: Bench, curves: dict[str, list[Point]]) -> None:
             distance("from k, outside the object", curves["start"], "outside")]),
     ]
     if curves["reverse"]:
+        highest = max(100 * point.interval[1] for point in curves["reverse"])
         panels.append(plots.Panel("Reverse activation: appears unasked", "negative before call k only",
-                                  "% of pictures that lacked it", [share(bench.attribute, curves["reverse"])], None, paper))
+                                  "% of pictures that lacked it", [share(bench.attribute, curves["reverse"])], (-0.5, max(10, highest)), paper))
     plots.curves(bench.out / f"{bench.attribute}.png", f"When the negative “{bench.attribute}” acts", panels, columns=3)
 
 
