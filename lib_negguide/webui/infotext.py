@@ -63,23 +63,26 @@ def from_params(params: Dict[str, Any]) -> Optional[Settings]:
     return Settings.parse(params.get(SCHEDULE) or "{}")
 
 
-def _pasted(params: Dict[str, Any]) -> Optional[Settings]:
-    try:
-        return from_params(params)
-    except NegGuideError as error:
-        log.warning("infotext: %s", error)
-        gr.Warning(f"The picture's NegGuide settings cannot be used, NegGuide is off. {error}")
-        return None
-
-
 def paste_fields(enabled, editor) -> Tuple[List[Any], List[str]]:
     """``infotext_fields`` and ``paste_field_names`` of the script.
 
-    A picture made without NegGuide switches it off and leaves the editor as it is.
+    A picture made without NegGuide, or with settings that are not allowed, switches it off
+    and leaves the editor as it is.
     """
 
+    def enabled_of(params: Dict[str, Any]) -> bool:
+        try:
+            return from_params(params) is not None
+        except NegGuideError as error:
+            log.warning("infotext: %s", error)
+            gr.Warning(f"The picture's NegGuide settings cannot be used, NegGuide is off. {error}")
+            return False
+
     def json_of(params: Dict[str, Any]) -> Optional[str]:
-        settings = _pasted(params)
+        try:
+            settings = from_params(params)
+        except NegGuideError:  # said by the other field
+            return None
         return None if settings is None else to_json(settings)
 
-    return [(enabled, lambda params: _pasted(params) is not None), (editor, json_of)], [ON, SCHEDULE]
+    return [(enabled, enabled_of), (editor, json_of)], [ON, SCHEDULE]
