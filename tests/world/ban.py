@@ -11,6 +11,7 @@ and one that ends at k is the full run up to k, so both share their beginnings.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -61,7 +62,8 @@ class Bench:
         self.judge = Judge.load()
         self.file = self.out / f"{self.attribute}.json"
         path = Path(arguments.model or world.model())
-        self.setting = {"attribute": self.attribute, "model": f"{path.name}, {path.stat().st_size} bytes", "prompt": world.PROMPT,
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        self.setting = {"attribute": self.attribute, "model": f"{path.name}, sha256 {digest}", "prompt": world.PROMPT,
                         "steps": self.steps, "cfg": self.cfg, "sampler": SAMPLER, "points": self.points, "first seed": FIRST_SEED}
         left, top, right, bottom = REGIONS[self.attribute]
         self.mask = torch.ones(1, 1, *world.SIZE[::-1])
@@ -123,7 +125,7 @@ class Bench:
             self._starts(result, [seeds[i] for i in kept[True]], [state[kept[True]] for state in base], images[kept[True]])
         both = sorted(kept[True] + kept[False])
         if both:
-            self._ends(result, [seeds[i] for i in both], images[both])
+            self._ends(result, [seeds[i] for i in both], base[-1][both], images[both])
         return result
 
     def _starts(self, result: dict, seeds: list[int], base: list[Tensor], images: Tensor) -> None:
@@ -132,11 +134,11 @@ class Bench:
             final = run.between(base[point], point) if point < self.steps else base[-1]
             self._note(result, "start", point, seeds, final, images)
 
-    def _ends(self, result: dict, seeds: list[int], images: Tensor) -> None:
+    def _ends(self, result: dict, seeds: list[int], base: Tensor, images: Tensor) -> None:
         full = self._states(self._run(seeds, negative=True))
         run = self._run(seeds, negative=False)
         for point in self.points:
-            final = run.between(full[point], point) if point < self.steps else full[-1]
+            final = full[-1] if point == self.steps else run.between(full[point], point) if point else base
             self._note(result, "end", point, seeds, final, images)
 
     def _note(self, result: dict, kind: str, point: int, seeds: list[int], latents: Tensor, images: Tensor) -> None:
