@@ -50,8 +50,12 @@ def at_step(schedules: Sequence[Any], step: int) -> Any:
 
 
 def weighted(parts: Sequence[Tuple[Any, float]]) -> Any:
-    """sum_i a_i E_i over conditions of one kind."""
+    """sum_i a_i E_i over conditions of one kind; raises :class:`HostError` where they do not fit together."""
     first = parts[0][0]
+    counts = {tokens_of(part).shape[1] for part, _ in parts}
+    if len(counts) > 1 and any(count % CHUNK for count in counts):
+        raise HostError(f"NegGuide: negative prompts of {' and '.join(map(str, sorted(counts)))} tokens cannot be mixed; "
+                        f"another extension has changed the host's, which has chunks of {CHUNK}")
     if isinstance(first, dict):
         return {key: mix([(part[key], a) for part, a in parts]) for key in first}
     return mix(parts)

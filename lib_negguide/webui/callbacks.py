@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from modules import script_callbacks
 
-from lib_negguide import hosts
 from lib_negguide.hosts import a1111
 from lib_negguide.webui import api, options, xyz
 
 
 def register() -> None:
-    """Raises :class:`HostError` in a WebUI that has no adapter; the host shows it as a script that cannot be loaded."""
-    hosts.detect()
+    """Register everything that is not the script itself."""
     script_callbacks.on_ui_settings(options.add, name="negguide")
     script_callbacks.on_before_ui(xyz.add, name="negguide")
     script_callbacks.on_app_started(api.add, name="negguide")
