@@ -11,8 +11,8 @@ from lib_negguide.commands import common
 from lib_negguide.errors import ModelError
 from lib_negguide.settings import Settings
 
-NEGATIVE = "glasses"
-WINDOW = "ban"
+NEGATIVE = "mustache"
+WINDOW = "9:1.6"
 
 EXAMPLES = """\
 examples:
@@ -61,7 +61,8 @@ def run(arguments) -> int:
     sheet = plots.contact_sheet(
         f"“{arguments.prompt}”, negative “{negative.text}”", rows,
         f"{host.model.name} · {options['sampler']}, {options['steps']} steps, CFG {options['cfg_scale']:g} · "
-        "the bar below a picture is its run from left to right, red where the negative acts")
+        "the bar below a picture is its run from left to right, red where the negative acts"
+        + (f" · green frame: the judge sees no {negative.text}" if judge else ""))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(arguments.out)
 
@@ -87,10 +88,11 @@ def _judge(arguments):
 def _row(name: str, words: str, result, verdicts, seeds: List[int], text: str) -> plots.Row:
     strengths = [call.strengths[0] if call.strengths else 0.0 for call in result.trace.calls]
     acted = result.trace.summary()
-    when = "never acts" if not acted else acted[0].split(": ", 1)[1].replace(", strength 1", "")
+    when = "never acts" if not acted else acted[0][len(text) + 2:].replace(", strength 1", "")
+    short = when.split(",")[0].replace("calls", text if len(text) <= 12 else text[:11] + "…")
     row = plots.Row(name, words or when.replace(", ", ",\n"))
     for index, (seed, image) in enumerate(zip(seeds, result.pil())):
-        lines, good = [f"seed {seed}", when.split(",")[0]], None
+        lines, good = [f"seed {seed}", short], None
         if verdicts:
             lines.append(_words(verdicts[index]))
             good = not getattr(verdicts[index], text, False) if hasattr(verdicts[index], text) else None
