@@ -38,14 +38,16 @@ def contact_sheet(title: str, rows: Sequence[Row], footer: str = "", side: int =
     """A Pillow image: one row of pictures under another, each with a bar of what acted over its run (left to right)."""
     from PIL import Image, ImageDraw
 
-    bold, text, small = font(17, bold=True), font(13), font(11)
+    bold_title, bold, text, small = font(20, bold=True), font(17, bold=True), font(13), font(11)
     gap, left, top, lane = 12, 222, 52, 7
     lines = max(len(cell.lines) for row in rows for cell in row.cells)
     high = side + lane + 8 + 15 * lines + gap + 6
     columns = max(len(row.cells) for row in rows)
-    sheet = Image.new("RGB", (left + columns * (side + gap) + gap, top + len(rows) * high + (30 if footer else 6)), PAPER)
+    widest = max(bold_title.getlength(title), small.getlength(footer)) if hasattr(small, "getlength") else 0
+    width = max(left + columns * (side + gap) + gap, round(widest) + 2 * gap + 8)
+    sheet = Image.new("RGB", (width, top + len(rows) * high + (30 if footer else 6)), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((gap + 4, 15), title, INK, font=font(20, bold=True))
+    draw.text((gap + 4, 15), title, INK, font=bold_title)
     for number, row in enumerate(rows):
         y = top + number * high
         draw.text((gap + 4, y + 2), row.title, INK, font=bold)
