@@ -98,14 +98,14 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
         current.skipped_calls += 1
         current.trace.record(sigma, replace(step, strengths=tuple(0.0 for _ in step.strengths), branches=()))
         return None
-    if step.branches:
-        negatives = [(conditions.marked(condition((term,)), mark, params.text_uncond), w) for term, w in step.branches]
-        setattr(denoiser.inner_model, _Branches.KEY, _Branches(run, params, step, negatives))
+    negatives = [(conditions.marked(condition((term,)), mark, params.text_uncond), weight) for term, weight in step.branches]
     uncond = None
     if step.uncond != ((current.box, 1.0),):
         parts = [(condition(subset), coefficient) for subset, coefficient in step.uncond]
         uncond = conditions.marked(conditions.weighted(parts), mark, params.text_uncond)
     _warn_of_call(p, denoiser, params, uncond)
+    if negatives:
+        setattr(denoiser.inner_model, _Branches.KEY, _Branches(run, params, step, negatives))
     current.trace.record(sigma, step)
     return uncond
 
@@ -235,10 +235,10 @@ def after_sampling(p, args) -> None:
 
 
 def _never(run: Run) -> List[str]:
-    """Names of terms that could act, but no call of any pass was in their window."""
+    """Names, shortened, of terms that could act, but no call of any pass was in their window."""
     met = {}
     for done in run.passes:
         for index, term in enumerate(done.plan.terms):
             if term.window.weight > 0:
                 met[term.name] = met.get(term.name, False) or done.skipped_calls > 0 or bool(done.trace.acted(index))
-    return [name for name, any_call in met.items() if not any_call]
+    return [name if len(name) <= 40 else name[:37] + "..." for name, any_call in met.items() if not any_call]
