@@ -74,7 +74,9 @@ def run(arguments) -> int:
     return 0
 
 
-def measure(variants: Dict[str, Callable[[int], object]], rounds: int, clock: Callable[[], float] = time.perf_counter) -> Dict[str, List[float]]:
+def measure(
+    variants: Dict[str, Callable[[int], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> Dict[str, List[float]]:
     """Seconds of each variant in each round; every one is called once before, and the order rotates."""
     from tqdm import tqdm
 
