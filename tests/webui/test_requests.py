@@ -95,17 +95,3 @@ def test_script_name_in_any_case(host):
     settings = {"negatives": [{"text": "hat", **WINDOW}]}
     shot = host.txt2img(None, more_scripts={SCRIPT.upper(): {"args": [settings]}})
     assert same(shot, host.txt2img(settings))
-
-
-def test_readme_example(host):
-    """The request that the README shows does what it says."""
-    import re
-    from pathlib import Path
-
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    found = re.search(r"```json\n(\{.*?alwayson_scripts.*?\})\n```", readme, re.S)
-    assert found, "the README has no API example"
-    body = json.loads(found[1])
-    answer = host.post("/sdapi/v1/txt2img", **{**body, "steps": 4, "width": 64, "height": 64})
-    assert answer.status_code == 200, answer.text
-    assert "NegGuide schedule" in json.loads(answer.json()["info"])["extra_generation_params"]

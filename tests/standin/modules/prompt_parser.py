@@ -1,4 +1,4 @@
-"""Prompt syntax: editing ``[a:b:0.5]``, alternation ``[a|b]``, ``AND``, emphasis; and the conditions' schedules."""
+"""Prompt syntax: editing ``[a:b:0.5]``, alternation ``[a|b]``, ``AND``; and the conditions' schedules."""
 
 import re
 from collections import namedtuple

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from modules import errors, extensions, paths, script_callbacks, script_loading, shared
+from modules import errors, extensions, paths, script_callbacks, script_loading
 
 AlwaysVisible = object()
 ScriptClassData = namedtuple("ScriptClassData", ["script_class", "path", "basedir", "module"])
@@ -242,4 +242,3 @@ class ScriptRunner:
 scripts_txt2img: ScriptRunner = None
 scripts_img2img: ScriptRunner = None
 scripts_current: ScriptRunner = None
-assert shared  # scripts expect it to be loaded
