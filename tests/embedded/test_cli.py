@@ -67,7 +67,7 @@ def test_generate(run, tmp_path):
     assert picture.size == world.SIZE
     lines = picture.info["parameters"].split("\n")
     assert lines[0] == PROMPT and lines[1] == "Negative prompt: hat: red"
-    assert lines[2].startswith("Steps: 5, Sampler: Euler, Schedule type: Uniform, CFG scale: 4, Seed: 3, Size: 64x64, Model: negguide-world, NegGuide: ")
+    assert lines[2].startswith(f"Steps: 5, Sampler: Euler, Schedule type: Uniform, CFG scale: {world.GUIDANCE:g}, Seed: 3, Size: 64x64, Model: negguide-world, NegGuide: ")
 
 
 def test_generate_again_from_what_the_picture_says(run, tmp_path):
