@@ -47,9 +47,13 @@ def add(_demo: Any, app: FastAPI) -> None:
 
 async def _checked(request: Request) -> None:
     """422 for bad settings at once, before the request waits for its turn and before a selectable script hides the error."""
-    scripts = (await request.json()).get("alwayson_scripts") or {}
-    for name, script in scripts.items():
-        if name.lower() == TITLE.lower() and script.get("args"):
+    try:
+        body = await request.json()
+    except ValueError:  # no body: the host says so
+        return
+    asked = body.get("alwayson_scripts") if isinstance(body, dict) else None
+    for name, script in asked.items() if isinstance(asked, dict) else ():
+        if name.lower() == TITLE.lower() and isinstance(script, dict) and script.get("args"):
             try:
                 parsed(script["args"])
             except SettingsError as error:

@@ -20,8 +20,10 @@ def settings_of(p, args: Sequence[Any]) -> Settings:
     ``args`` is the page's (enabled, JSON text) or the API's (object,); in the object
     ``enabled`` defaults to true. Axes of an X/Y/Z plot are applied on top.
     """
-    settings = parsed(args)
     changes: Dict[str, Callable[[Settings], Settings]] = getattr(p, AXES, {})
+    if args and args[0] is False and not changes:  # off: a half-typed schedule in the page does not matter
+        return Settings(enabled=False)
+    settings = parsed(args)
     for change in changes.values():
         settings = change(settings)
     return settings
@@ -29,6 +31,8 @@ def settings_of(p, args: Sequence[Any]) -> Settings:
 
 def parsed(args: Sequence[Any]) -> Settings:
     """The settings in a script's arguments, of which the API may send only the first; raises :class:`SettingsError`."""
+    if not isinstance(args, (list, tuple)):
+        raise SettingsError("args", args, "a list with one object of NegGuide's settings")
     enabled, value = (*args, *(False, "{}")[len(args):])[:2]
     if isinstance(enabled, dict):
         return Settings.parse(enabled)
