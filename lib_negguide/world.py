@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "tests" / "world" / "model"
 NAME = "negguide-world.safetensors"
 SIZE = (64, 64)
-GUIDANCE = 4.0
+GUIDANCE = 5.0
 PROMPT = "a portrait of a person"
 
 

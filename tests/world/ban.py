@@ -121,25 +121,26 @@ class Bench:
         result = {str(seed): {"base": value, "start": {}, "end": {}} for seed, value in zip(seeds, shown, strict=True)}
         kept = {value: [i for i, is_shown in enumerate(shown) if is_shown == value][: max(0, room[value])] for value in (True, False)}
 
-        if kept[True]:
-            self._starts(result, [seeds[i] for i in kept[True]], [state[kept[True]] for state in base], images[kept[True]])
         both = sorted(kept[True] + kept[False])
         if both:
-            self._ends(result, [seeds[i] for i in both], base[-1][both], images[both])
+            both_seeds = [seeds[i] for i in both]
+            full = self._states(self._run(both_seeds, negative=True))
+            run = self._run(both_seeds, negative=False)
+            for point in self.points:
+                self._note(result, "end", point, both_seeds, self._shared(point, run, full, first=base[-1][both]), images[both])
+        if kept[True]:
+            shown_seeds, among = [seeds[i] for i in kept[True]], [both.index(i) for i in kept[True]]
+            run = self._run(shown_seeds, negative=True)
+            for point in self.points:
+                final = self._shared(point, run, [state[kept[True]] for state in base], first=full[-1][among])
+                self._note(result, "start", point, shown_seeds, final, images[kept[True]])
         return result
 
-    def _starts(self, result: dict, seeds: list[int], base: list[Tensor], images: Tensor) -> None:
-        run = self._run(seeds, negative=True)
-        for point in self.points:
-            final = run.between(base[point], point) if point < self.steps else base[-1]
-            self._note(result, "start", point, seeds, final, images)
-
-    def _ends(self, result: dict, seeds: list[int], base: Tensor, images: Tensor) -> None:
-        full = self._states(self._run(seeds, negative=True))
-        run = self._run(seeds, negative=False)
-        for point in self.points:
-            final = full[-1] if point == self.steps else run.between(full[point], point) if point else base
-            self._note(result, "end", point, seeds, final, images)
+    def _shared(self, point: int, run, states: list[Tensor], first: Tensor) -> Tensor:
+        """Final latents of a run that has gone as ``states`` up to a call and goes on as ``run``; ``first``: as it, from call 0."""
+        if point == 0:
+            return first
+        return run.between(states[point], point) if point < self.steps else states[-1]
 
     def _note(self, result: dict, kind: str, point: int, seeds: list[int], latents: Tensor, images: Tensor) -> None:
         made = self.host.model.decode(latents)
