@@ -10,7 +10,9 @@ from tests.webui.client import Host
 
 def pytest_addoption(parser):
     group = parser.getgroup("hosts")
-    group.addoption("--webui-dir", help="a checkout of AUTOMATIC1111's WebUI to start and test in (default: the stand-in)")
+    group.addoption("--webui-dir", metavar="DIR",
+                    help="a checkout of AUTOMATIC1111's WebUI to start and test in (default: the stand-in); write it with =, else pytest takes "
+                         "that folder for its root")
     group.addoption("--webui-url", help="a running WebUI with NegGuide, e.g. http://127.0.0.1:7860")
     group.addoption("--stock-url", help="the same host without NegGuide, to compare with --webui-url")
     group.addoption("--standin-model", help="checkpoint of the stand-in (default: the small world's)")

@@ -9,8 +9,8 @@ def fill(page):
     page.reset()
     page.number("steps", 30)
     page.page.fill("#txt2img_neg_prompt textarea", "blurry")
-    page.add("mustache", preset="Ban et al. window (σ 5.8 → 1.6)")
-    page.add("hat", start=2.8, curve="linear down")
+    page.add("glasses", preset="Ban et al. window (σ 5.8 → 1.6)")
+    page.add("hat", weight=1.5, curve="linear down")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -10,18 +10,23 @@ WINDOW = {"negatives": [{"text": "mustache", "start": 5.8, "stop": 0.7}]}
 BRANCHES = {**WINDOW, "combine": "branches"}
 
 
+def pictures(host):
+    """Pictures of every kind."""
+    return [host.txt2img(settings, negative_prompt=box) for settings in (None, {}, WINDOW, BRANCHES) for box in ("", "hat")]
+
+
+@pytest.fixture(scope="module")
+def fresh(host):
+    """What they are before anything has gone wrong."""
+    return pictures(host)
+
+
 @pytest.fixture
-def nothing_stays_behind(host):
-    """After the test, pictures of every kind are what they were before it."""
-
-    def pictures():
-        return [host.txt2img(settings, negative_prompt=box) for settings in (None, {}, WINDOW, BRANCHES) for box in ("", "hat")]
-
-    before = pictures()
+def nothing_stays_behind(host, fresh):
     yield
-    after = pictures()
-    assert all(same(a, b) for a, b in zip(before, after))
-    assert [shot.infotexts for shot in after] == [shot.infotexts for shot in before]
+    after = pictures(host)
+    assert all(same(a, b) for a, b in zip(fresh, after))
+    assert [shot.infotexts for shot in after] == [shot.infotexts for shot in fresh]
 
 
 def in_background(function, *args, **kwargs):
