@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import gc
-import json
 import resource
 import statistics
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from typing import Callable, Dict, List
 
 from lib_negguide import plots, world
@@ -32,7 +28,8 @@ examples:
 stock is ordinary guidance with a negative prompt, disabled is NegGuide switched off with the
 same one, windowed has it in a window: all make equally many model evaluations. The variants
 alternate; a ratio is the median over the rounds of time to stock's time in the same round. On
-the CPU it is the processor's time, which other programs disturb less; else, the clock's.
+the CPU it is the processor's time, which other programs disturb less (also of a WebUI on this
+machine, under Linux); else, the clock's.
 """
 
 
@@ -54,7 +51,9 @@ def run(arguments) -> int:
     if arguments.rounds < 1:
         raise SettingsError("--rounds", arguments.rounds, "a whole number from 1")
     if arguments.webui_url:
-        return _run_webui(arguments)
+        from lib_negguide.commands import overhead_webui
+
+        return overhead_webui.run(arguments)
     if arguments.stock_url:
         raise SettingsError("--stock-url", arguments.stock_url, "only together with --webui-url")
     host = _random_sd15(arguments) if arguments.random else common.load(arguments)
@@ -65,7 +64,8 @@ def run(arguments) -> int:
         variants[arguments.only](2)
         print(_peak(host))
         return 0
-    times = measure(variants, arguments.rounds, time.process_time if host.model.device.type == "cpu" else time.perf_counter)
+    clock = time.process_time if host.model.device.type == "cpu" else time.perf_counter
+    times = measure(variants, arguments.rounds, dict.fromkeys(variants, clock))
     memory = {name: _peak_alone(name, arguments) for name in VARIANTS}
     width, height = options["size"]
     print(f"{host.model.name} on {host.model.device} ({str(host.model.dtype)[6:]}), {width}x{height}, {options['steps']} steps, "
@@ -75,9 +75,9 @@ def run(arguments) -> int:
 
 
 def measure(
-    variants: Dict[str, Callable[[int], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+    variants: Dict[str, Callable[[int], object]], rounds: int, clocks: Dict[str, Callable[[], float]]
 ) -> Dict[str, List[float]]:
-    """Seconds of each variant in each round; every one is called once before, and the order rotates."""
+    """Seconds of each variant in each round by its clock; every one is called once before, and the order rotates."""
     from tqdm import tqdm
 
     names = list(variants)
@@ -87,9 +87,9 @@ def measure(
     for number in tqdm(range(rounds), desc="rounds", disable=None, leave=False):
         for name in names[number % len(names):] + names[:number % len(names)]:
             gc.collect()
-            start = clock()
+            start = clocks[name]()
             variants[name](number)
-            times[name].append(clock() - start)
+            times[name].append(clocks[name]() - start)
     return times
 
 
@@ -199,49 +199,3 @@ def _peak_alone(name: str, arguments) -> int:
     if done.returncode:
         raise HostError(f"NegGuide: measuring memory failed: {done.stderr.strip().splitlines()[-1:]}")
     return int(done.stdout.split()[-1])
-
-
-def _run_webui(arguments) -> int:
-    windowed = {"negatives": [{"text": NEGATIVE, "start": 5.8, "stop": 1.6}]}
-    width, height = arguments.size or world.SIZE
-    request = {"prompt": world.PROMPT, "negative_prompt": NEGATIVE, "steps": arguments.steps, "width": width, "height": height,
-               "cfg_scale": arguments.cfg or world.GUIDANCE, "sampler_name": arguments.sampler}
-
-    def asked(url: str, script=None, **changes) -> Callable[[int], object]:
-        body = dict(request, **changes)
-        if script is not None:
-            body["alwayson_scripts"] = {"NegGuide": {"args": [script]}}
-        return lambda seed: txt2img(url, dict(body, seed=seed))
-
-    variants = {"stock": asked(arguments.stock_url)} if arguments.stock_url else {}
-    variants["disabled"] = asked(arguments.webui_url, {"enabled": False})
-    variants["windowed"] = asked(arguments.webui_url, windowed, negative_prompt="")
-    if arguments.stock_url and variants["stock"](7) != variants["disabled"](7):
-        print("the two WebUIs do not give the same picture with NegGuide disabled", file=sys.stderr)
-    times = measure(variants, arguments.rounds)
-    used = {name: _webui_memory(arguments.stock_url if name == "stock" else arguments.webui_url) for name in variants}
-    first = next(iter(variants))
-    print(f"WebUI, {width}x{height}, {arguments.steps} steps, {arguments.sampler}, {arguments.rounds} rounds")
-    print(report(times, {name: f"{value / used[first]:.3f}" for name, value in used.items()}))
-    return 0
-
-
-def txt2img(url: str, body: dict) -> bytes:
-    """The first picture's bytes as the API gives them; raises :class:`HostError` with the WebUI's answer."""
-    data = json.dumps(body).encode()
-    question = urllib.request.Request(url.rstrip("/") + "/sdapi/v1/txt2img", data, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(question, timeout=600) as answer:
-            return base64.b64decode(json.load(answer)["images"][0])
-    except urllib.error.HTTPError as error:
-        raise HostError(f"NegGuide: {url} answered {error.code}: {error.read(300).decode(errors='replace')}") from None
-    except urllib.error.URLError as error:
-        raise HostError(f"NegGuide: {url} cannot be reached: {error.reason}") from None
-
-
-def _webui_memory(url: str) -> float:
-    """Bytes in use as the WebUI reports them: on the GPU where it has one (peak), else resident."""
-    with urllib.request.urlopen(url.rstrip("/") + "/sdapi/v1/memory", timeout=60) as answer:
-        memory = json.load(answer)
-    cuda = memory.get("cuda", {}).get("allocated") or {}
-    return float(cuda.get("peak") or memory["ram"]["used"])
