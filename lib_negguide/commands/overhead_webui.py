@@ -14,11 +14,14 @@ from typing import Callable, Optional, Tuple
 
 from lib_negguide import world
 from lib_negguide.commands import overhead
-from lib_negguide.errors import HostError
+from lib_negguide.errors import HostError, SettingsError
 
 
 def run(arguments) -> int:
     """Print the table; raises :class:`HostError` where a WebUI does not answer."""
+    for option, url in (("--webui-url", arguments.webui_url), ("--stock-url", arguments.stock_url)):
+        if url and not url.startswith(("http://", "https://")):
+            raise SettingsError(option, url, "an address as http://127.0.0.1:7860")
     windowed = {"negatives": [{"text": overhead.NEGATIVE, "start": 5.8, "stop": 1.6}]}
     width, height = arguments.size or world.SIZE
     request = {"prompt": world.PROMPT, "negative_prompt": overhead.NEGATIVE, "steps": arguments.steps, "width": width, "height": height,

@@ -102,6 +102,8 @@ def test_branches_say_what_they_cost(run):
     (["generate", "x", "--out", "/dev/null/x", "--steps", "1"], 1, "/dev/null"),
     (["demo", "--window", "never"], 2, "never"),
     (["bench", "windows", "--points", "0,99"], 2, "--points"),
+    (["bench", "overhead", "--webui-url", "localhost:7860"], 2, "--webui-url"),
+    (["bench", "overhead", "--webui-url", "http://127.0.0.1:9"], 1, "cannot be reached"),
 ])
 def test_one_line_for_what_is_wrong(run, arguments, code, words):
     given, out, err = run(*arguments)
