@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import chromium
 from tests.webui import servers
 from tests.webui.client import Host
 
@@ -17,6 +18,13 @@ def pytest_addoption(parser):
     group.addoption("--stock-url", help="the same host without NegGuide, to compare with --webui-url")
     group.addoption("--standin-model", help="checkpoint of the stand-in (default: the small world's)")
     group.addoption("--keep-screenshots", action="store_true", help="save the README's screenshots to docs/")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One browser for the session: playwright allows a single one at a time."""
+    with chromium.browser() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

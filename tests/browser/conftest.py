@@ -1,7 +1,5 @@
-"""A browser and a page with NegGuide's accordion in it."""
+"""A page with NegGuide's accordion in it."""
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,20 +7,6 @@ import pytest
 from tests.browser.webui_page import WebUIPage
 
 PROJECT = Path(__file__).resolve().parents[2]
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-             "--disable-sync"]
-
-
-@pytest.fixture(scope="session")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    assert path, "the browser tests need chromium: apt-get install chromium"
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import pytest
 from lib_negguide.schedule import reference_sigmas, to_sigma
 from lib_negguide.settings import Settings
 from lib_negguide.webui import editor
-from tests import chromium
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "http://negguide.test/"
@@ -74,15 +73,9 @@ class Tab:
         }""", [self.tab, text])
 
 
-@pytest.fixture(scope="module")
-def opened():
-    with chromium.browser() as browser:
-        yield browser
-
-
 @pytest.fixture
-def page(opened):
-    page = opened.new_page(viewport={"width": 700, "height": 1000})
+def page(browser):
+    page = browser.new_page(viewport={"width": 700, "height": 1000})
     said, presets = [], {}
 
     def presets_api(route):
@@ -361,8 +354,8 @@ def test_a_double_click_adds_a_point(tab):
     assert len(tab.settings["box"]["points"]) == 3 and tab.settings["box"]["points"][1][1] < 0.7
 
 
-def test_a_finger_drags_too(opened):
-    page = opened.new_page(viewport={"width": 400, "height": 900}, has_touch=True, is_mobile=True)
+def test_a_finger_drags_too(browser):
+    page = browser.new_page(viewport={"width": 400, "height": 900}, has_touch=True, is_mobile=True)
     page.set_content(a_page())
     page.locator(".negguide-row").first.wait_for()
     tab = Tab(page)

@@ -10,21 +10,20 @@ from lib_negguide.errors import SettingsError
 from lib_negguide.schedule import CURVES, UNITS, curve_value, progress, reference_sigmas, strength, to_sigma
 from lib_negguide.settings import Settings
 from lib_negguide.webui import editor
-from tests import chromium
 
 SCRIPTS = Path(__file__).parents[2] / "javascript"
 STEPS = (1, 2, 5, 20, 30, 150)
 
 
 @pytest.fixture(scope="module")
-def page():
-    with chromium.browser() as browser:
-        page = browser.new_page()
-        for name in ("negguide_schedule.js", "negguide_settings.js"):
-            page.add_script_tag(path=str(SCRIPTS / name))
-        page.evaluate("([sigmas, tables]) => { NegGuide.schedule.setTable(sigmas); NegGuide.settings.setTables(tables); }",
-                      [editor.sigmas(), editor.tables()])
-        yield page
+def page(browser):
+    page = browser.new_page()
+    for name in ("negguide_schedule.js", "negguide_settings.js"):
+        page.add_script_tag(path=str(SCRIPTS / name))
+    page.evaluate("([sigmas, tables]) => { NegGuide.schedule.setTable(sigmas); NegGuide.settings.setTables(tables); }",
+                  [editor.sigmas(), editor.tables()])
+    yield page
+    page.close()
 
 
 def in_browser(page, function, cases):
