@@ -1,12 +1,18 @@
 """Options and fixtures that host tests and browser tests share."""
 
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import chromium
 from tests.webui import servers
 from tests.webui.client import Host
+
+# The same examples at each run of CI; new ones at every run of a developer. No deadline: machines are busy.
+hypothesis.settings.register_profile("negguide", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("negguide")
 
 
 def pytest_addoption(parser):
