@@ -158,8 +158,8 @@ def curves(path, title: str, panels: Sequence[Panel], columns: int = 2) -> None:
                 axis.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
         for x, label in panel.marks:
             axis.axvline(x, color=FAINT, linewidth=1, linestyle=":")
-            axis.annotate(label, (x, 0.5), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
-                          fontsize=8, color=FAINT, rotation=90, va="center")
+            axis.annotate(label, (x, 0.04), xycoords=("data", "axes fraction"), xytext=(3, 0), textcoords="offset points",
+                          fontsize=8, color=FAINT, rotation=90, va="bottom")
         axis.set_title(panel.title, fontsize=11, color=INK)
         axis.set_xlabel(panel.x_label)
         axis.set_ylabel(panel.y_label)
