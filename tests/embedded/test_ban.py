@@ -13,10 +13,7 @@ from tests.world import ban
 STEPS, POINTS = 6, "0,2,6"
 COMMAND = ["bench", "windows", "--attribute", "glasses", "--steps", str(STEPS), "--points", POINTS, "--batch", "4"]
 
-pytestmark = [
-    pytest.mark.skipif(not (world.FOLDER / world.NAME).is_file(), reason="needs the trained small model"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib")
 
 
 @pytest.fixture(scope="module")

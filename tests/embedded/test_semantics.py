@@ -12,8 +12,6 @@ from tests.world.judge import Judge
 
 PICTURES, STEPS = 32, 12
 
-pytestmark = pytest.mark.skipif(not (world.FOLDER / world.NAME).is_file(), reason="needs the trained small model")
-
 
 @pytest.fixture(scope="module")
 def shown():
