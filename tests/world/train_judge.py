@@ -9,6 +9,7 @@ generated picture is used.
 
 import argparse
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -146,9 +147,17 @@ def train(work: Path, out: Path) -> None:
     network = Network()
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
     per_epoch = len(pixels) // BATCH
-    losses = []
+    losses: list[float] = []
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=EPOCHS * per_epoch)
-    for epoch in range(EPOCHS):
+    resume = work / "judge-resume.pt"
+    if resume.exists():
+        saved = torch.load(resume, weights_only=True)
+        network.load_state_dict(saved["network"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        generator.set_state(saved["generator"])
+        losses = saved["losses"]
+    for epoch in range(len(losses), EPOCHS):
         total = 0.0
         for chosen in torch.randperm(len(pixels), generator=generator)[: per_epoch * BATCH].split(BATCH):
             error = loss(network(augment(pixels[chosen].float() / 255, generator)), wanted[chosen])
@@ -159,6 +168,11 @@ def train(work: Path, out: Path) -> None:
             total += error.item()
         losses.append(round(total / per_epoch, 4))
         print(f"epoch {epoch + 1} loss {losses[-1]} {time.monotonic() - began:.0f} s", flush=True)
+        state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
+                 "generator": generator.get_state(), "losses": losses}
+        torch.save(state, resume.with_suffix(".partial"))
+        os.replace(resume.with_suffix(".partial"), resume)
+    resume.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "judge.safetensors"
     save_file({key: value.half() for key, value in network.state_dict().items() if value.ndim}, str(path))
