@@ -125,10 +125,6 @@ class GuidancePlan:
             for box in box_texts
         ]
 
-    def acts(self, sigmas: Sequence[float]) -> List[Tuple[str, List[int]]]:
-        """(name, calls at which it acts) of each term over a run's noise levels: for labels and traces."""
-        return [(term.name, [i for i, s in enumerate(sigmas) if term.strength(s) > 0.0]) for term in self.terms]
-
 
 def joined(strengths: Sequence[float]) -> Tuple[Tuple[Subset, float], ...]:
     """Weights of joined texts whose sum is one unconditional embedding, for several strengths at once.

@@ -56,7 +56,6 @@ def test_outside_every_window_the_uncond_is_the_empty_prompt():
     acting = [p.at(StepInfo(sigma)).uncond == (((0,), 1.0),) for sigma in RUN]
     assert acting == [5 <= call < 15 for call in range(30)]
     assert all(p.at(StepInfo(s)).uncond == (((), 1.0),) for s, on in zip(RUN, acting) if not on)
-    assert p.acts(RUN) == [("mustache", list(range(5, 15)))]
 
 
 def test_nothing_asked_is_the_ordinary_negative_prompt():
