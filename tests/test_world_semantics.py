@@ -6,7 +6,7 @@
 import pytest
 
 from lib_negguide import world
-from lib_negguide.hosts.diffusers import EmbeddedHost
+from lib_negguide.hosts.embedded.host import EmbeddedHost
 from tests.world.judge import Judge, Verdict
 
 PICTURES = 24

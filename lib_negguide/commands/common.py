@@ -112,7 +112,7 @@ def load(arguments):
     """The embedded host with the model asked for."""
     import torch
 
-    from lib_negguide.hosts.diffusers import EmbeddedHost
+    from lib_negguide.hosts.embedded.host import EmbeddedHost
 
     quiet()
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -90,7 +90,7 @@ def free_name(folder: Path, seed: int) -> Path:
 
 def infotext(prompt, negative_prompt, settings: Settings, sigmas, host, seed, options, scheduler) -> str:
     """The WebUI's form: prompt, negative prompt, and ``Key: value`` pairs; windows in sigma."""
-    from lib_negguide.hosts.samplers import sampler
+    from lib_negguide.hosts.embedded.samplers import sampler
 
     width, height = options["size"]
     pairs = {"Steps": options["steps"], "Sampler": sampler(options["sampler"]).name,

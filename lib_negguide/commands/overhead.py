@@ -131,7 +131,7 @@ def _stock(host, seed: int, steps: int, cfg_scale: float, sampler: str, schedule
     """Ordinary classifier-free guidance as anybody would write it: no plan, no trace."""
     import torch
 
-    from lib_negguide.hosts import samplers
+    from lib_negguide.hosts.embedded import samplers
 
     model, levels, chosen = host.model, host.levels, samplers.sampler(sampler)
     with torch.no_grad():
@@ -158,9 +158,9 @@ def _random_sd15(arguments):
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from lib_negguide.hosts import checkpoint
-    from lib_negguide.hosts.diffusers import EmbeddedHost
-    from lib_negguide.hosts.text import Encoder, TextEncoder, tokenizer_of
+    from lib_negguide.hosts.embedded import checkpoint
+    from lib_negguide.hosts.embedded.host import EmbeddedHost
+    from lib_negguide.hosts.embedded.text import Encoder, TextEncoder, tokenizer_of
 
     common.quiet()
     torch.manual_seed(0)

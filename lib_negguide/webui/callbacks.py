@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from modules import script_callbacks
 
-from lib_negguide.hosts import a1111
+from lib_negguide.hosts.a1111 import denoiser
 from lib_negguide.webui import api, options, xyz
 
 
@@ -13,5 +13,5 @@ def register() -> None:
     script_callbacks.on_ui_settings(options.add, name="negguide")
     script_callbacks.on_before_ui(xyz.add, name="negguide")
     script_callbacks.on_app_started(api.add, name="negguide")
-    script_callbacks.on_cfg_denoiser(a1111.on_cfg_denoiser, name="negguide")
-    script_callbacks.on_cfg_denoised(a1111.on_cfg_denoised, name="negguide")
+    script_callbacks.on_cfg_denoiser(denoiser.on_cfg_denoiser, name="negguide")
+    script_callbacks.on_cfg_denoised(denoiser.on_cfg_denoised, name="negguide")

@@ -9,7 +9,7 @@ import gradio as gr
 
 from lib_negguide import __version__
 from lib_negguide.errors import NegGuideError
-from lib_negguide.hosts.a1111_report import NOTE, log
+from lib_negguide.hosts.a1111.report import NOTE, log
 from lib_negguide.settings import Settings
 
 ON = "NegGuide"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from modules import scripts
 
 from lib_negguide.errors import NegGuideError
-from lib_negguide.hosts import a1111
-from lib_negguide.hosts.a1111_report import refuse, take_back_refusal
-from lib_negguide.hosts.a1111_run import ATTRIBUTE, Run, run_of
+from lib_negguide.hosts.a1111 import denoiser
+from lib_negguide.hosts.a1111.report import refuse, take_back_refusal
+from lib_negguide.hosts.a1111.run import ATTRIBUTE, Run, run_of
 from lib_negguide.webui import accordion, infotext, request
 
 
@@ -42,8 +42,8 @@ class NegGuideScript(scripts.Script):
         if run is None:
             return
         try:
-            a1111.check_model(p)
-            run.settings = a1111.settings_in_sigma(p, run.settings)
+            denoiser.check_model(p)
+            run.settings = denoiser.settings_in_sigma(p, run.settings)
             infotext.write(p, run.settings)
         except Exception as error:
             refuse(p, error)
@@ -54,10 +54,10 @@ class NegGuideScript(scripts.Script):
             run.begin_batch()
 
     def process_before_every_sampling(self, p, *args, **kwargs):
-        a1111.before_sampling(p, kwargs["uc"])
+        denoiser.before_sampling(p, kwargs["uc"])
 
     def post_sample(self, p, ps, *args):
-        a1111.after_sampling(p, ps)
+        denoiser.after_sampling(p, ps)
         run = run_of(p)
         if run is not None and p.iteration == 0:
             infotext.write_trace(p, run.passes)

@@ -7,7 +7,7 @@ from typing import Any, Callable, List, Optional
 from modules import scripts
 
 from lib_negguide.errors import SettingsError
-from lib_negguide.hosts.a1111_report import answer
+from lib_negguide.hosts.a1111.report import answer
 from lib_negguide.schedule import CURVES
 from lib_negguide.settings import Settings
 from lib_negguide.webui import preset_files

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib_negguide import world
-from lib_negguide.hosts.diffusers import EmbeddedHost
+from lib_negguide.hosts.embedded.host import EmbeddedHost
 from tests.world import export, words
 
 

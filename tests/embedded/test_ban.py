@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from lib_negguide import cli, world
-from lib_negguide.hosts.diffusers import EmbeddedHost
+from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.settings import Settings
 from tests.world import ban
 

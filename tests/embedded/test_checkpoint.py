@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lib_negguide.errors import ModelError
-from lib_negguide.hosts import checkpoint as loader
-from lib_negguide.hosts.diffusers import EmbeddedHost
+from lib_negguide.hosts.embedded import checkpoint as loader
+from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.settings import Settings
 from lib_negguide.world import NAME
 from tests.embedded import layouts

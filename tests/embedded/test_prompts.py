@@ -2,8 +2,8 @@
 
 import pytest
 
-from lib_negguide.hosts.prompts import Chunker, weighted
-from lib_negguide.hosts.text import tokenizer_of
+from lib_negguide.hosts.embedded.prompts import Chunker, weighted
+from lib_negguide.hosts.embedded.text import tokenizer_of
 
 
 @pytest.fixture(scope="module")

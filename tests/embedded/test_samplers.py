@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib_negguide.hosts.samplers import SCHEDULERS, Levels, noise_levels, sampler
+from lib_negguide.hosts.embedded.samplers import SCHEDULERS, Levels, noise_levels, sampler
 from lib_negguide.schedule import reference_sigmas
 from tests.world.model import alphas_cumprod
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lib_negguide.errors import SettingsError
-from lib_negguide.hosts.samplers import noise_levels, sampler
+from lib_negguide.hosts.embedded.samplers import noise_levels, sampler
 from lib_negguide.settings import Settings
 from lib_negguide.world import PROMPT
 

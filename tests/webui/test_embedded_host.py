@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib_negguide import world
-from lib_negguide.hosts.diffusers import EmbeddedHost
+from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.settings import Settings
 from tests.webui.client import DEFAULTS
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from lib_negguide import plots, world
 from lib_negguide.errors import SettingsError
-from lib_negguide.hosts.diffusers import EmbeddedHost
+from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.settings import Settings
 from tests.world.evaluate import wilson
 from tests.world.judge import Judge

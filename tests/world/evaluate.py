@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from lib_negguide import world
-from lib_negguide.hosts.diffusers import EmbeddedHost
+from lib_negguide.hosts.embedded.host import EmbeddedHost
 from tests.world import captions, export, model
 from tests.world.draw import ATTRIBUTES, COLOURS
 from tests.world.judge import Judge, Verdict

@@ -5,7 +5,7 @@ import types
 import torch
 from modules import devices, shared
 
-from lib_negguide.hosts.samplers import Levels
+from lib_negguide.hosts.embedded.samplers import Levels
 
 
 class TextEncoder:

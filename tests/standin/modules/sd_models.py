@@ -6,7 +6,7 @@ import os
 import torch
 from modules import shared
 
-from lib_negguide.hosts import checkpoint
+from lib_negguide.hosts.embedded import checkpoint
 
 checkpoints_list, checkpoint_aliases = {}, {}
 

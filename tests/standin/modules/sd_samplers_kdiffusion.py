@@ -6,7 +6,7 @@ import torch
 from modules import sampling_sigma, sd_samplers_cfg_denoiser, sd_samplers_common, sd_schedulers, shared
 from modules.sd_model import Denoiser
 
-from lib_negguide.hosts import samplers
+from lib_negguide.hosts.embedded import samplers
 
 _2ND, _SDE = {"scheduler": "karras", "second_order": True}, {"scheduler": "exponential"}
 SAMPLERS = [

@@ -10,10 +10,10 @@ import torch
 
 from lib_negguide import formulas
 from lib_negguide.errors import HostError, SettingsError
-from lib_negguide.hosts import checkpoint
-from lib_negguide.hosts.samplers import Levels, Sampler, noise_levels
-from lib_negguide.hosts.samplers import sampler as sampler_named
-from lib_negguide.hosts.text import Condition
+from lib_negguide.hosts.embedded import checkpoint
+from lib_negguide.hosts.embedded.samplers import Levels, Sampler, noise_levels
+from lib_negguide.hosts.embedded.samplers import sampler as sampler_named
+from lib_negguide.hosts.embedded.text import Condition
 from lib_negguide.plan import GuidancePlan, StepInfo
 from lib_negguide.settings import Schedule, Settings
 from lib_negguide.trace import Trace
@@ -175,7 +175,7 @@ class EmbeddedHost:
 
     @classmethod
     def load(cls, path, device: str = "cpu", dtype: Optional[torch.dtype] = None) -> EmbeddedHost:
-        """See :func:`lib_negguide.hosts.checkpoint.load`."""
+        """See :func:`lib_negguide.hosts.embedded.checkpoint.load`."""
         return cls(checkpoint.load(path, device, dtype))
 
     def plan(self, settings: Union[Settings, Schedule, GuidancePlan], sigmas: torch.Tensor, box_texts: Sequence[str]) -> GuidancePlan:

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import torch
 
 from lib_negguide.errors import ModelError
-from lib_negguide.hosts.text import Condition, Encoder, TextEncoder, tokenizer_of
+from lib_negguide.hosts.embedded.text import Condition, Encoder, TextEncoder, tokenizer_of
 
 UNET, TEXT_SD1 = "model.diffusion_model.", "cond_stage_model.transformer."
 TEXT_XL1, TEXT_XL2 = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
@@ -259,7 +259,7 @@ def _open_clip(state: Dict[str, torch.Tensor], arch: Optional[str]):
 
 
 def _open_clip_heads(arch: Optional[str]) -> Optional[int]:
-    from lib_negguide.hosts.text import find_spec
+    from lib_negguide.hosts.embedded.text import find_spec
 
     package = find_spec("open_clip")
     file = Path(package.origin).parent / "model_configs" / f"{arch}.json" if package else None

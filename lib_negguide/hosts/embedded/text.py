@@ -13,7 +13,7 @@ from typing import Callable, Dict, Optional, Sequence, Tuple
 import torch
 
 from lib_negguide.errors import ModelError
-from lib_negguide.hosts.prompts import Chunker
+from lib_negguide.hosts.embedded.prompts import Chunker
 
 CACHED_TEXTS = 256
 

@@ -19,9 +19,9 @@ from modules import shared
 from lib_negguide.errors import HostError
 from lib_negguide.formulas import perp_neg, three_branch
 from lib_negguide.hosts import conditions
-from lib_negguide.hosts.a1111_noise import full_run, sigma_of_call
-from lib_negguide.hosts.a1111_report import Refused, answer, tell
-from lib_negguide.hosts.a1111_run import Run, run_of
+from lib_negguide.hosts.a1111.noise import full_run, sigma_of_call
+from lib_negguide.hosts.a1111.report import Refused, answer, tell
+from lib_negguide.hosts.a1111.run import Run, run_of
 from lib_negguide.plan import StepInfo, StepPlan, Subset
 from lib_negguide.settings import Schedule, Settings
 

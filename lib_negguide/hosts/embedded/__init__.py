@@ -1,0 +1,1 @@
+"""The embedded host: samples with diffusers' networks, without a WebUI."""
