@@ -22,16 +22,21 @@ Subset = Tuple[int, ...]
 """Indices of the terms that are joined into one text, rising; ``()`` is the empty prompt."""
 
 
+TEXT, BOX, CAPTION = "text", "negative prompt", "caption"
+"""Sources of a term: a text of its own, each picture's negative prompt box, each picture's caption (DNP)."""
+
+
 @dataclass(frozen=True)
 class Term:
-    """One negative: its text (``None``: each picture's own negative prompt box) and when it acts."""
+    """One negative: where its text comes from and when it acts. ``text`` only where that is its source."""
 
-    text: Optional[str]
+    source: str
     window: Window
+    text: str = ""
 
     @property
     def name(self) -> str:
-        return "negative prompt" if self.text is None else self.text
+        return self.text if self.source == TEXT else self.source
 
     def acts_at(self, sigma: float) -> bool:
         """Is ``sigma`` in the window, whatever the strength there?"""
@@ -78,14 +83,18 @@ class GuidancePlan:
     combine: str = "join"
 
     @classmethod
-    def build(cls, schedule: Schedule, sigmas: Sequence[float], box_is_empty: bool = False) -> GuidancePlan:
+    def build(cls, schedule: Schedule, sigmas: Sequence[float], box_is_empty: bool = False,
+              caption: Optional[Window] = None) -> GuidancePlan:
         """Plan a run over these falling ``sigmas`` (of a full run, before img2img cuts it short).
 
         Negatives without text are left out; so is the box when no picture has one.
+        ``caption``: when each picture's caption acts (DNP); ``None`` where there is none.
         """
         schedule = schedule.in_sigma(sigmas)
-        terms = [] if box_is_empty else [Term(None, schedule.box)]
-        terms += [Term(negative.text, negative) for negative in schedule.negatives if negative.text.strip()]
+        terms = [] if box_is_empty else [Term(BOX, schedule.box)]
+        terms += [Term(TEXT, negative, negative.text) for negative in schedule.negatives if negative.text.strip()]
+        if caption is not None:
+            terms.append(Term(CAPTION, caption.in_sigma(sigmas)))
         return cls(tuple(terms), schedule.combine)
 
     def at(self, step: StepInfo) -> StepPlan:
@@ -117,13 +126,15 @@ class GuidancePlan:
                     found[subset] = None
         return list(found)
 
-    def texts(self, subset: Subset, box_texts: Sequence[str]) -> List[str]:
-        """The negative prompt of a subset for each picture, given the pictures' box texts."""
-        own = [self.terms[index].text for index in subset]
-        return [
-            ", ".join(text for text in (box if text is None else text for text in own) if text.strip())
-            for box in box_texts
-        ]
+    def texts(self, subset: Subset, box_texts: Sequence[str], captions: Optional[Sequence[str]] = None) -> List[str]:
+        """The negative prompt of a subset for each picture, given the pictures' box texts and captions."""
+        terms = [self.terms[index] for index in subset]
+        joined_texts = []
+        for picture, box in enumerate(box_texts):
+            own = {BOX: box, CAPTION: captions[picture] if captions else ""}
+            texts = [own.get(term.source, term.text) for term in terms]
+            joined_texts.append(", ".join(text for text in texts if text.strip()))
+        return joined_texts
 
 
 def joined(strengths: Sequence[float]) -> Tuple[Tuple[Subset, float], ...]:

@@ -20,6 +20,9 @@ from lib_negguide.schedule import CURVES, UNITS, to_sigma
 
 SCHEMA_VERSION = 1
 COMBINE = ("join", "branches", "perp-neg")
+SCALES = ("paper", "host")
+USES = ("join", "replace")
+SEVERAL = ("join", "best")
 
 
 def _choice(*names: str):
@@ -141,6 +144,90 @@ class Schedule(_Model):
         return self.map_windows(lambda window: window.in_sigma(sigmas))
 
 
+class Dns(_Model):
+    """Diffusion-negative sampling: the picture that the model takes for the opposite of the prompt.
+
+    Desai and Vasconcelos, ECCV 2024, eq. 19: eps = eps_empty + s (eps_empty - eps_prompt).
+    """
+
+    scale: Optional[float] = pydantic.Field(
+        None, ge=0, le=60, title="Scale", allowed="a number from 0 to 60, or null for the run's own CFG scale",
+        help="How strongly to move away from the prompt. Empty: the run's own CFG scale.")
+    meaning: str = pydantic.Field(
+        "paper", title="Scale is", choices=SCALES,
+        help="paper: the s of eq. 19. host: the CFG scale c = s + 1 that a host needs, with an empty prompt and the prompt as negative.")
+
+    _choices = _choice("meaning")
+
+    def away(self, cfg_scale: float) -> float:
+        """The paper's s (0 and up) for a run of this CFG scale."""
+        value = cfg_scale if self.scale is None else self.scale
+        return value if self.meaning == "paper" else max(value - 1.0, 0.0)
+
+    def check(self, path: str) -> None:
+        """Rules between fields; raises :class:`SettingsError` naming the field under ``path``."""
+        if self.meaning == "host" and self.scale is not None and self.scale < 1:
+            raise SettingsError(path + "scale", self.scale, "at least 1 as the host's scale (1 is the empty prompt without guidance)")
+
+
+class Dnp(Dns):
+    """Auto-DNP: caption each picture's diffusion-negative picture, and use the caption as its negative."""
+
+    steps: float = pydantic.Field(
+        1.0, gt=0, le=1, step=0.05, title="Steps", allowed="a number above 0, at most 1",
+        help="Share of the run's steps that the negative picture gets. Fewer are cheaper.")
+    size: float = pydantic.Field(
+        1.0, ge=0.25, le=1, step=0.05, title="Size", allowed="a number from 0.25 to 1",
+        help="Share of the run's width and height that the negative picture gets. Smaller is cheaper.")
+    samples: int = pydantic.Field(
+        1, ge=1, le=8, step=1, title="Pictures", allowed="a whole number from 1 to 8",
+        help="Negative pictures a prompt: the first with the picture's own seed, the others with seeds of their own.")
+    several: str = pydantic.Field(
+        "join", title="Several captions", choices=SEVERAL,
+        help="join: all captions, without repetitions. best: the one whose negative picture is least like the prompt (needs CLIP).")
+    captioner: str = pydantic.Field(
+        "auto", title="Captioner", allowed="auto, webui, blip-base, blip-large, blip2, text, a folder or a model id",
+        help="Who says what the negative picture shows. auto: the host's own BLIP. text: the text below, no negative picture is made.")
+    text: str = pydantic.Field(
+        "", title="Caption", allowed="a text", help="The caption itself, for the captioner \"text\".")
+    beams: int = pydantic.Field(
+        3, ge=1, le=16, step=1, title="Beams", allowed="a whole number from 1 to 16", help="Beam search of the captioner; 1 is greedy.")
+    min_tokens: int = pydantic.Field(
+        5, ge=0, le=100, step=1, title="At least", allowed="a whole number from 0 to 100",
+        help="Shortest caption, in the captioner's tokens.")
+    max_tokens: int = pydantic.Field(
+        50, ge=1, le=200, step=1, title="At most", allowed="a whole number from 1 to 200",
+        help="Longest caption, in the captioner's tokens.")
+    use: str = pydantic.Field(
+        "join", title="Caption and negative prompt box", choices=USES,
+        help="join: the caption acts beside your negative prompt. replace: instead of it.")
+    window: Window = pydantic.Field(
+        Window(), title="When the caption acts", allowed="an object with the fields of a window",
+        help="Window and weight of the caption as a negative.")
+    scores: bool = pydantic.Field(
+        False, title="CLIP scores", allowed="true or false",
+        help="Compare with the picture without the caption: CLIP scores of the prompt (one more sampling).")
+    keep_better: bool = pydantic.Field(
+        False, title="Keep the better", allowed="true or false",
+        help="Give the picture of the higher CLIP score, with or without the caption.")
+
+    _choices = _choice("several", "use")
+
+    @pydantic.validator("captioner", allow_reuse=True)
+    def _named(cls, value):
+        if not value.strip():
+            raise ValueError("empty")
+        return value.strip()
+
+    def check(self, path: str) -> None:
+        super().check(path)
+        self.window.check(path + "window.")
+        if self.min_tokens > self.max_tokens:
+            raise SettingsError(path + "min_tokens", self.min_tokens, f"at most max_tokens ({self.max_tokens})")
+        if self.captioner == "text" and not self.text.strip():
+            raise SettingsError(path + "text", self.text, 'the captioner "text" needs one')
+
+
 class Settings(Schedule):
     """All of NegGuide for one request; also the API's object (``enabled`` defaults to true there)."""
 
@@ -148,6 +235,12 @@ class Settings(Schedule):
     hires: Optional[Schedule] = pydantic.Field(
         None, title="Hires pass", allowed="an object with box, negatives and combine, or null for the same as the first pass",
         help="Other negatives for the hires pass. Empty: the same schedule, over sigma.")
+    dnp: Optional[Dnp] = pydantic.Field(
+        None, title="Auto-DNP", allowed="an object with the fields of Dnp, or null for off",
+        help="Let the model show its own negative: a first sampling away from the prompt, captioned; the caption is the negative.")
+    dns: Optional[Dns] = pydantic.Field(
+        None, title="DNS", allowed="an object with scale and meaning, or null for off",
+        help="Make the diffusion-negative picture of the prompt itself. No other negative acts.")
     version: int = pydantic.Field(
         SCHEMA_VERSION, title="Settings version", allowed=f"a whole number from 1 to {SCHEMA_VERSION}",
         ge=1, le=SCHEMA_VERSION, help="Version of this object's form; older ones are understood.")
@@ -171,6 +264,12 @@ class Settings(Schedule):
         for prefix, schedule in settings.passes():
             for path, window in schedule.windows():
                 window.check(prefix + path)
+        if settings.dns is not None:
+            settings.dns.check("dns.")
+        if settings.dnp is not None:
+            settings.dnp.check("dnp.")
+            if settings.dns is not None:
+                raise SettingsError("dns", settings.dns.dict(exclude_defaults=True), "null while dnp is on: it is either of them")
         return settings
 
     def passes(self) -> Iterator[Tuple[str, Schedule]]:
@@ -184,9 +283,13 @@ class Settings(Schedule):
         return self.hires if is_hr_pass and self.hires is not None else self
 
     def map_windows(self, change) -> Settings:
-        """A copy with ``change(window)`` in place of each window, those of the hires pass included."""
-        changed = super().map_windows(change)
-        return changed.copy(update={"hires": self.hires.map_windows(change)}) if self.hires else changed
+        """A copy with ``change(window)`` in place of each window, those of the hires pass and of captions included."""
+        update = {}
+        if self.hires is not None:
+            update["hires"] = self.hires.map_windows(change)
+        if self.dnp is not None:
+            update["dnp"] = self.dnp.copy(update={"window": change(self.dnp.window)})
+        return super().map_windows(change).copy(update=update)
 
     def to_dict(self) -> Dict[str, Any]:
         """JSON-ready, defaults left out; ``Settings.parse(s.to_dict()) == s``."""
@@ -198,8 +301,9 @@ def fields(model=Settings) -> List[Dict[str, Any]]:
     table = []
     for name, field in model.__fields__.items():
         info = field.field_info
+        low = info.gt if info.ge is None else info.ge
         row = {"name": name, "title": info.title, "help": info.extra["help"], "default": field.default,
-               "choices": info.extra.get("choices"), "min": info.ge, "max": info.le, "step": info.extra.get("step")}
+               "choices": info.extra.get("choices"), "min": low, "max": info.le, "step": info.extra.get("step")}
         row["allowed"] = info.extra.get("allowed") or "one of " + ", ".join(info.extra["choices"])
         table.append(row)
     return table

@@ -11,14 +11,14 @@ from typing import Any, Dict, List
 
 from lib_negguide import presets
 from lib_negguide.schedule import TRAIN_STEPS, reference_sigmas
-from lib_negguide.settings import Negative, Schedule, Settings, Window, fields
+from lib_negguide.settings import Dnp, Dns, Negative, Schedule, Settings, Window, fields
 
 
 def tables() -> Dict[str, List[Dict[str, Any]]]:
     """The table of fields of every model, JSON-ready: {model name: rows of :func:`settings.fields`}."""
     return {
         model.__name__: [dict(row, default=_plain(row["default"])) for row in fields(model)]
-        for model in (Window, Negative, Schedule, Settings)
+        for model in (Window, Negative, Schedule, Dns, Dnp, Settings)
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from modules import prompt_parser, sd_samplers, shared
 from modules.sd_hijack import model_hijack
 
-from lib_negguide.plan import GuidancePlan, Subset
+from lib_negguide.plan import BOX, GuidancePlan, Subset
 from lib_negguide.settings import Schedule, Settings
 from lib_negguide.trace import Trace
 
@@ -32,7 +32,7 @@ class Pass:
     def box(self) -> Optional[Subset]:
         """The subset that is the ordinary negative prompt alone: the host's own condition. ``()`` if that is empty."""
         for index, term in enumerate(self.plan.terms):
-            if term.text is None:
+            if term.source == BOX:
                 return (index,)
         return ()
 
