@@ -8,12 +8,11 @@
 (function(NegGuide) {
     "use strict";
 
-    const NESTED = {box: "Window", negatives: "Negative", hires: "Schedule"};
     const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
     const clone = (value) => value === undefined ? undefined : JSON.parse(JSON.stringify(value));
     const same = (left, right) => JSON.stringify(left) === JSON.stringify(right);
 
-    let tables = {Window: [], Negative: [], Schedule: [], Settings: []};
+    let tables = {Window: [], Negative: [], Schedule: [], Dns: [], Dnp: [], Settings: []};
 
     /** Take the tables of fields (data-schema of the editor's container). */
     function setTables(value) {
@@ -22,38 +21,39 @@
 
     const field = (model, name) => tables[model].find((row) => row.name === name);
 
+    /** change(model, value) for the object, or for each object of the list, that a row holds; any other value as it is. */
+    function nested(row, value, change) {
+        if (row && row.kind === "objects") return value.map((one) => change(row.model, one));
+        return row && row.kind === "object" && value !== null ? change(row.model, value) : value;
+    }
+
     /** An object of `model` with every field of the table that has a default; unknown keys are kept. */
     function filled(model, data) {
         const full = Object.assign({}, clone(data));
         for (const row of tables[model]) {
-            if (full[row.name] === undefined && row.name !== "text") full[row.name] = clone(row.default);
-            if (row.name === "negatives") {
-                full.negatives = full.negatives.map((negative) => filled("Negative", negative));
-            } else if (NESTED[row.name] && full[row.name] !== null) {
-                full[row.name] = filled(NESTED[row.name], full[row.name]);
-            }
+            if (full[row.name] === undefined && !row.required) full[row.name] = clone(row.default);
+            full[row.name] = nested(row, full[row.name], filled);
         }
         return full;
     }
 
     /** Can the editor show this value at all: objects and lists where objects and lists belong? */
-    function isReadable(data) {
-        return isObject(data) && ["box", "hires"].every((name) => data[name] === undefined || data[name] === null && name === "hires" ||
-            isObject(data[name]) && isReadable(data[name])) &&
-            (data.negatives === undefined || Array.isArray(data.negatives) && data.negatives.every(isObject));
+    function isReadable(data, model = "Settings") {
+        return isObject(data) && tables[model].every((row) => {
+            const value = data[row.name];
+            if (value === undefined || value === null && row.null) return true;
+            if (row.kind === "objects") return Array.isArray(value) && value.every((one) => isReadable(one, row.model));
+            return row.kind !== "object" || isReadable(value, row.model);
+        });
     }
 
-    /** The object without what equals its default; a negative's text always stays. */
+    /** The object without what equals its default; what is required always stays. */
     function lean(model, full) {
         const data = {};
         for (const [name, value] of Object.entries(full)) {
             const row = field(model, name);
-            let kept = value;
-            if (row && value !== null) {
-                if (name === "negatives") kept = value.map((negative) => lean("Negative", negative));
-                else if (NESTED[name]) kept = lean(NESTED[name], value);
-            }
-            if (!row || name === "text" || !same(kept, row.default)) data[name] = kept;
+            const kept = nested(row, value, lean);
+            if (!row || row.required || !same(kept, row.default)) data[name] = kept;
         }
         return data;
     }
@@ -118,7 +118,8 @@
     // ---- what is allowed
 
     const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-    const inRange = (value, row) => (row.min === null || value >= row.min) && (row.max === null || value <= row.max);
+    const inRange = (value, row) => isNumber(value) && (row.min === null || value >= row.min) && (row.max === null || value <= row.max) &&
+        (row.above === null || value > row.above);
 
     function pointsComplaint(points, path, allowed) {
         if (!Array.isArray(points)) return complaint(path, points, allowed);
@@ -135,21 +136,15 @@
 
     /** The complaint about one plain field, or null. */
     function fieldComplaint(row, value, path) {
-        const bad = (isBad) => isBad ? complaint(path, value, row.allowed) : null;
-        if (row.choices) return bad(!row.choices.includes(value));
-        switch (row.name) {
-        case "start":
-        case "stop":
-            return bad(value !== null && !(isNumber(value) && inRange(value, row)));
-        case "points":
-            return pointsComplaint(value, path, row.allowed);
-        case "text":
-            return bad(typeof value !== "string" && !isNumber(value));
-        case "enabled":
-            return bad(typeof value !== "boolean");
-        default:
-            return bad(!(isNumber(value) && inRange(value, row)));
-        }
+        if (row.kind === "points") return pointsComplaint(value, path, row.allowed);
+        const isAllowed = value === null ? row.null : {
+            choice: () => row.choices.includes(value),
+            number: () => inRange(value, row),
+            integer: () => Number.isInteger(value) && inRange(value, row),
+            boolean: () => typeof value === "boolean",
+            text: () => isNumber(value) || typeof value === "string" && (row.name !== "captioner" || value.trim() !== ""),
+        }[row.kind]();
+        return isAllowed ? null : complaint(path, value, row.allowed);
     }
 
     /** Complaints about a model's object; fields that are missing have their defaults. */
@@ -158,15 +153,15 @@
         for (const row of tables[model]) {
             const value = data[row.name], at = path + row.name;
             if (value === undefined) {
-                if (row.name === "text") found.push(complaint(at, null, "required: " + row.allowed));
-            } else if (row.name === "negatives" && Array.isArray(value)) {
-                value.forEach((negative, index) => {
-                    if (isObject(negative)) found.push(...modelComplaints("Negative", negative, `${at}[${index}].`));
-                    else found.push(complaint(`${at}[${index}]`, negative, row.allowed));
+                if (row.required) found.push(complaint(at, null, "required: " + row.allowed));
+            } else if (row.kind === "objects" && Array.isArray(value)) {
+                value.forEach((one, index) => {
+                    if (isObject(one)) found.push(...modelComplaints(row.model, one, `${at}[${index}].`));
+                    else found.push(complaint(`${at}[${index}]`, one, row.allowed));
                 });
-            } else if (NESTED[row.name]) {
-                if (isObject(value) && row.name !== "negatives") found.push(...modelComplaints(NESTED[row.name], value, at + "."));
-                else if (!(row.name === "hires" && value === null)) found.push(complaint(at, value, row.allowed));
+            } else if (row.model) {
+                if (isObject(value) && row.kind === "object") found.push(...modelComplaints(row.model, value, at + "."));
+                else if (!(value === null && row.null)) found.push(complaint(at, value, row.allowed));
             } else {
                 const wrong = fieldComplaint(row, value, at);
                 if (wrong) found.push(wrong);
@@ -203,20 +198,47 @@
         return null;
     }
 
+    /** Rules between the fields of DNS (Dns.check). */
+    function dnsComplaint({scale, meaning}, path) {
+        if (meaning !== "host" || scale === null || scale >= 1) return null;
+        return complaint(path + "scale", scale, "at least 1 as the host's scale (1 is the empty prompt without guidance)", reprFloat(scale));
+    }
+
+    /** Rules between the fields of auto-DNP (Dnp.check). */
+    function dnpComplaint(dnp, path) {
+        const wrong = dnsComplaint(dnp, path) || windowComplaint(dnp.window, path + "window.");
+        if (wrong) return wrong;
+        if (dnp.min_tokens > dnp.max_tokens) return complaint(path + "min_tokens", dnp.min_tokens, `at most max_tokens (${dnp.max_tokens})`);
+        if (String(dnp.captioner).trim() === "text" && String(dnp.text).trim() === "") {
+            return complaint(path + "text", dnp.text, 'the captioner "text" needs one');
+        }
+        return null;
+    }
+
+    /** repr() of an object of `model` as Python has it: numbers are floats, defaults left out. */
+    function reprLean(model, full) {
+        const parts = Object.entries(lean(model, full)).map(([name, value]) =>
+            `${repr(name)}: ${field(model, name).kind === "number" && value !== null ? reprFloat(value) : repr(value)}`);
+        return `{${parts.join(", ")}}`;
+    }
+
     /** All complaints about a settings object; the first one is the one that Python would raise. */
     function validate(data) {
         const found = modelComplaints("Settings", data, "");
         if (!isReadable(data)) return found;
         const full = filled("Settings", data);
-        const passes = [["", full]].concat(full.hires ? [["hires.", full.hires]] : []);
-        for (const [prefix, schedule] of passes) {
-            const windows = [[prefix + "box.", schedule.box]]
-                .concat(schedule.negatives.map((negative, index) => [`${prefix}negatives[${index}].`, negative]));
-            for (const [path, window] of windows) {
-                if (found.some((one) => one.path.startsWith(path))) continue;
-                const wrong = windowComplaint(window, path);
-                if (wrong) found.push(wrong);
-            }
+        const check = (path, rule, value) => {
+            const wrong = found.some((one) => one.path.startsWith(path)) ? null : rule(value, path);
+            if (wrong) found.push(wrong);
+        };
+        for (const [prefix, schedule] of [["", full]].concat(full.hires ? [["hires.", full.hires]] : [])) {
+            check(prefix + "box.", windowComplaint, schedule.box);
+            schedule.negatives.forEach((negative, index) => check(`${prefix}negatives[${index}].`, windowComplaint, negative));
+        }
+        if (full.dns) check("dns.", dnsComplaint, full.dns);
+        if (full.dnp) check("dnp.", dnpComplaint, full.dnp);
+        if (full.dns && full.dnp && !found.some((one) => one.path.startsWith("dns."))) {
+            found.push(complaint("dns", full.dns, "null while dnp is on: it is either of them", reprLean("Dns", full.dns)));
         }
         return found;
     }

@@ -36,6 +36,29 @@ def _choice(*names: str):
     return pydantic.validator(*names, allow_reuse=True)(check)
 
 
+def _only(wanted, *names: str):
+    """A validator: pydantic would turn a text, a boolean or a broken number into what the field wants; ``wanted(value)`` says no."""
+
+    def check(cls, value):
+        if value is not None and not wanted(value):
+            raise ValueError("of another kind")
+        return value
+
+    return pydantic.validator(*names, pre=True, allow_reuse=True)(check)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and value == int(value)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 class _Model(pydantic.BaseModel):
     class Config:
         extra = "forbid"
@@ -65,12 +88,7 @@ class Window(_Model):
         help='For the curve "points": [position in the window, factor of the weight], each from 0 to 1.')
 
     _choices = _choice("unit", "curve")
-
-    @pydantic.validator("start", "stop", "weight", pre=True, allow_reuse=True)
-    def _a_number(cls, value):
-        if isinstance(value, (bool, str)) or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError("not a number")
-        return value
+    _numbers = _only(_is_number, "start", "stop", "weight")
 
     @pydantic.validator("points", allow_reuse=True)
     def _a_curve(cls, value):
@@ -158,6 +176,7 @@ class Dns(_Model):
         help="paper: the s of eq. 19. host: the CFG scale c = s + 1 that a host needs, with an empty prompt and the prompt as negative.")
 
     _choices = _choice("meaning")
+    _numbers = _only(_is_number, "scale")
 
     def away(self, cfg_scale: float) -> float:
         """The paper's s (0 and up) for a run of this CFG scale."""
@@ -212,6 +231,9 @@ class Dnp(Dns):
         help="Give the picture of the higher CLIP score, with or without the caption.")
 
     _choices = _choice("several", "use")
+    _shares = _only(_is_number, "steps", "size")
+    _counts = _only(_is_whole, "samples", "beams", "min_tokens", "max_tokens")
+    _flags = _only(_is_flag, "scores", "keep_better")
 
     @pydantic.validator("captioner", allow_reuse=True)
     def _named(cls, value):

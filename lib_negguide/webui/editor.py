@@ -14,11 +14,15 @@ from lib_negguide.schedule import TRAIN_STEPS, reference_sigmas
 from lib_negguide.settings import Dnp, Dns, Negative, Schedule, Settings, Window, fields
 
 
+MODELS = (Window, Negative, Schedule, Dns, Dnp, Settings)
+_KINDS = {bool: "boolean", int: "integer", float: "number", str: "text"}
+
+
 def tables() -> Dict[str, List[Dict[str, Any]]]:
-    """The table of fields of every model, JSON-ready: {model name: rows of :func:`settings.fields`}."""
+    """The table of fields of every model, JSON-ready: {model name: rows of :func:`settings.fields` with what a value is}."""
     return {
-        model.__name__: [dict(row, default=_plain(row["default"])) for row in fields(model)]
-        for model in (Window, Negative, Schedule, Dns, Dnp, Settings)
+        model.__name__: [dict(row, default=_plain(row["default"]), **_kind(model.__fields__[row["name"]])) for row in fields(model)]
+        for model in MODELS
     }
 
 
@@ -37,6 +41,18 @@ def editor_html(tab: str) -> str:
     data = {"tab": tab, "schema": _json(tables()), "presets": _json(window_presets()), "sigmas": _json(sigmas())}
     attributes = " ".join(f'data-{name}="{html.escape(value, quote=True)}"' for name, value in data.items())
     return f'<div class="negguide-editor" {attributes}></div>'
+
+
+def _kind(field: Any) -> Dict[str, Any]:
+    """What a field holds: ``kind``, the ``model`` of objects, may it be ``null``, is it ``required``, and a bound ``above`` which it lies."""
+    held = field.outer_type_  # of a bounded number, a class of pydantic's derived from float or int
+    kind = next((name for known, name in _KINDS.items() if isinstance(held, type) and issubclass(held, known)), "points")
+    if field.field_info.extra.get("choices"):
+        kind = "choice"
+    elif field.type_ in MODELS:
+        kind = "object" if held is field.type_ else "objects"
+    return {"kind": kind, "model": field.type_.__name__ if kind.startswith("object") else None,
+            "null": bool(field.allow_none), "required": bool(field.required), "above": field.field_info.gt}
 
 
 def _plain(default: Any) -> Any:

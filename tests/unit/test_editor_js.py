@@ -5,6 +5,8 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.schedule import CURVES, UNITS, curve_value, progress, reference_sigmas, strength, to_sigma
@@ -76,6 +78,11 @@ def test_strength(page):
     close(in_browser(page, "curveValue", positions), [curve_value(*case) for case in positions])
 
 
+COMPLAINT = """(text) => {
+    const {settings, error} = NegGuide.settings.fromText(text);
+    return (error || NegGuide.settings.validate(settings)[0] || {message: null}).message;
+}"""
+
 REFUSED = [
     {"box": {"start": -1}},
     {"box": {"start": "abc"}},
@@ -119,6 +126,51 @@ REFUSED = [
     {"hires": {"box": {"weight": 9}}, "box": {"start": 1, "stop": 2}},
     {"negatives": [{"text": "a", "start": 1, "stop": 2}], "combine": 5},
     {"version": 99},
+    {"dnp": 3},
+    {"dnp": True},
+    {"dns": "on"},
+    {"dns": {"scale": -1}},
+    {"dns": {"scale": 61}},
+    {"dns": {"scale": "7"}},
+    {"dns": {"scale": True}},
+    {"dns": {"scale": 0.5, "meaning": "host"}},
+    {"dns": {"scale": 0, "meaning": "host"}},
+    {"dns": {"meaning": "webui"}},
+    {"dns": {"samples": 2}},
+    {"dns": {}, "dnp": {}},
+    {"dns": {"scale": 3}, "dnp": {"beams": 1}},
+    {"dns": {"scale": 3.5, "meaning": "host"}, "dnp": {"scale": 0.5, "meaning": "host"}},
+    {"dnp": {"scale": 0.25, "meaning": "host", "min_tokens": 60}},
+    {"dnp": {"steps": 0}},
+    {"dnp": {"steps": None}},
+    {"dnp": {"steps": "0.5"}},
+    {"dnp": {"size": 0.2}},
+    {"dnp": {"samples": 0}},
+    {"dnp": {"samples": 2.5}},
+    {"dnp": {"samples": "2"}},
+    {"dnp": {"samples": None}},
+    {"dnp": {"beams": 17}},
+    {"dnp": {"min_tokens": -1}},
+    {"dnp": {"min_tokens": 51}},
+    {"dnp": {"min_tokens": 7, "max_tokens": 6}},
+    {"dnp": {"max_tokens": False}},
+    {"dnp": {"several": "first"}},
+    {"dnp": {"use": None}},
+    {"dnp": {"captioner": " "}},
+    {"dnp": {"captioner": None}},
+    {"dnp": {"captioner": "text"}},
+    {"dnp": {"captioner": " text", "text": "\n"}},
+    {"dnp": {"text": ["a"]}},
+    {"dnp": {"scores": "yes"}},
+    {"dnp": {"scores": 1}},
+    {"dnp": {"keep_better": None}},
+    {"dnp": {"window": None}},
+    {"dnp": {"window": 3}},
+    {"dnp": {"window": {"weight": 3}}},
+    {"dnp": {"window": {"start": 1, "stop": 2}}},
+    {"dnp": {"window": {"text": "a"}}},
+    {"dnp": {"window": {"start": 1, "stop": 2}, "min_tokens": 51, "captioner": "text"}},
+    {"dnp": {"beams": 0, "what": 1, "size": 3}, "version": 3, "box": {"start": 1, "stop": 2}},
     {"what": {"a": [1.5, True]}},
     [],
     3,
@@ -134,6 +186,14 @@ ALLOWED = [
     {"hires": None},
     {"hires": {}},
     {"hires": {"negatives": [{"text": "b", "stop": 5, "unit": "step"}]}, "version": 1},
+    {"dns": None, "dnp": None},
+    {"dns": {}},
+    {"dns": {"scale": 7.5, "meaning": "host"}},
+    {"dns": {"scale": None}, "box": {"weight": 0.5}},
+    {"dnp": {}},
+    {"dnp": {"captioner": "text", "text": "a hat", "window": {"start": 5.8}, "use": "replace"}},
+    {"dnp": {"samples": 2.0, "steps": 1, "size": 0.25, "min_tokens": 0, "max_tokens": 1, "window": {}, "text": ""}},
+    {"dnp": {"scale": 0, "scores": True, "keep_better": False, "several": "best", "beams": 1, "captioner": "./models/x y"}},
 ]
 
 
@@ -141,22 +201,51 @@ ALLOWED = [
 def test_same_words(page, data):
     with pytest.raises(SettingsError) as error:
         Settings.parse(json.dumps(data))
-    said = page.evaluate("""(text) => {
-        const {settings, error} = NegGuide.settings.fromText(text);
-        return (error || NegGuide.settings.validate(settings)[0] || {}).message;
-    }""", json.dumps(data))
+    said = page.evaluate(COMPLAINT, json.dumps(data))
     assert f"NegGuide: {said}" == str(error.value)
 
 
 @pytest.mark.parametrize("data", ALLOWED, ids=json.dumps)
 def test_same_settings(page, data):
-    settings = Settings.parse(data)
+    wanted = Settings.parse(data)
     complaints, text = page.evaluate("""(text) => {
         const {settings} = NegGuide.settings.fromText(text);
         return [NegGuide.settings.validate(settings), NegGuide.settings.toText(settings)];
     }""", json.dumps(data))
     assert complaints == []
-    assert json.loads(text or "{}") == json.loads(json.dumps(settings.to_dict()))
+    assert json.loads(text or "{}") == json.loads(json.dumps(wanted.to_dict()))
+
+
+@st.composite
+def objects(draw, model=Settings):
+    """Settings whose fields are allowed, nearly allowed or nonsense, often several at a time."""
+    data = {}
+    rows = [row for row in editor.tables()[model.__name__] if row["name"] != "enabled"]  # the page's check box, not the editor's
+    for row in draw(st.lists(st.sampled_from(rows), max_size=5, unique_by=lambda row: row["name"])):
+        nested = next((one for one in editor.MODELS if one.__name__ == row["model"]), None)
+        bounds = [bound for bound in (row["min"], row["max"], row["above"]) if bound is not None] or [0]
+        likely = {"choice": st.sampled_from(row["choices"] or [""]), "boolean": st.booleans(), "text": st.sampled_from(["", "text", "a hat"]),
+                  "number": st.floats(-1, 61).map(lambda value: round(value, 2)) | st.sampled_from(bounds),
+                  "integer": st.integers(-1, 120) | st.sampled_from(bounds),
+                  "points": st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)).map(list), max_size=2),
+                  "object": st.nothing() if nested is None else objects(nested),
+                  "objects": st.nothing() if nested is None else st.lists(objects(nested), max_size=2)}[row["kind"]]
+        data[row["name"]] = draw(likely if draw(st.integers(0, 9)) else st.sampled_from([None, "x", 0.5, {"a": 1}]))
+    return data
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=objects())
+def test_python_and_the_editor_agree(page, data):
+    """Both accept, or both refuse, and in the same words."""
+    text = page.evaluate("(text) => JSON.stringify(JSON.parse(text))", json.dumps(data))  # 1 and 1.0 are one number to the page
+    try:
+        Settings.parse(text)
+        wanted = None
+    except SettingsError as error:
+        wanted = str(error)
+    said = page.evaluate(COMPLAINT, text)
+    assert (said and f"NegGuide: {said}") == wanted
 
 
 def test_words_that_are_no_json(page):
