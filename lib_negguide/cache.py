@@ -36,7 +36,8 @@ def key_of(identity: Mapping[str, Any]) -> str:
     7 and 7.0 are the same number. Raises :class:`TypeError` or :class:`ValueError` for what JSON cannot tell apart
     (names that are no text, numbers that are not finite, objects).
     """
-    return json.dumps({"form": FORM, "of": _canonical(identity)}, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    whole = {"form": FORM, "of": _canonical(identity)}
+    return json.dumps(whole, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _canonical(value: Any) -> Any:
