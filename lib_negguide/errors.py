@@ -31,3 +31,7 @@ class HostError(NegGuideError, RuntimeError):
 
 class ModelError(NegGuideError, ValueError):
     """A checkpoint cannot be read or is not of a supported kind."""
+
+
+class CaptionerError(NegGuideError, RuntimeError):
+    """A captioner cannot be had or fails; the text says what is missing and where it belongs."""
