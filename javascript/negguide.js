@@ -4,6 +4,7 @@
  * Files (plain scripts, loaded in any order; everything lives under window.NegGuide):
  *   negguide.js           this one: finds the containers, binds them to the page
  *   negguide_dom.js       helpers to make elements
+ *   negguide_dnp.js       the section on diffusion-negative prompting
  *   negguide_editor.js    one tab: passes and rows, bound to a settings object
  *   negguide_picture.js   the SVG of a schedule
  *   negguide_row.js       the inputs of one window
@@ -14,7 +15,7 @@
  *
  * What it finds in the page, for TAB in txt2img, img2img:
  *   .negguide-editor[data-tab=TAB]       empty container, from lib_negguide/webui/editor.py, with
- *                                        data-schema, data-presets, data-sigmas
+ *                                        data-schema, data-presets, data-sigmas, data-captioners
  *   #negguide_TAB_json textarea          the settings as JSON text without `enabled`; "" = defaults
  *   #TAB_steps, #TAB_neg_prompt, #TAB_denoising_strength, #txt2img_hires_steps, #hires_neg_prompt: read only
  * Python tells of a changed text by negguideSync(TAB, text); the editor writes the text area and
@@ -22,18 +23,21 @@
  *
  * What tests and other scripts may rely on, inside a container:
  *   [data-pass=first|hires]              one sampling pass; hires is hidden where it has no schedule of its own
- *   [data-negative=box|0|1|…]            a row
+ *   [data-negative=box|0|1|…]            a row; [data-negative=caption], the captions', is in the section dnp
  *   [data-field=text|preset|start|stop|unit|weight|weight-slider|curve|points]  an input of a row
  *   [data-field=combine]                 select of a pass
  *   [data-field=hires]                   check box: the hires pass has other negatives
  *   [data-field=saved|saved-name]        saved presets: select, name to save under
  *   [data-action=add|remove|move-up|move-down|add-point|load-preset|save-preset|delete-preset]  buttons
- *   [data-section=hires|saved]           <details>
+ *   [data-section=dnp|hires|saved]       <details>; in dnp, the inputs besides those of the caption's row:
+ *   [data-field=mode]                    select: off, dnp (auto-DNP), dns (the DNS picture itself)
+ *   [data-field=scale|meaning|captioner|text|beams|min_tokens|…]  a field of settings.dnp or settings.dns
+ *   [data-state]                         in the section's title: off, auto-DNP, DNS picture
  *   [data-errors] .negguide-error[data-error=PATH]  complaints; in the row, or on top where they belong to none
  *   [data-acts]                          in a row: at which steps it acts
  *   [data-message]                       what happened to a saved preset
  *   svg.negguide-schedule                the picture of a pass; in it
- *     .negguide-lane[data-lane=box|0|1|…], .negguide-name[data-name=box|0|1|…], .negguide-empty, .negguide-not-run,
+ *     .negguide-lane[data-lane=box|0|1|…|caption], .negguide-name[data-name=box|0|1|…|caption], .negguide-empty, .negguide-not-run,
  *     .negguide-handle[data-lane][data-handle=start|stop|0|1|…]  (role slider; 0, 1, … are a curve's own points)
  */
 (function(NegGuide) {
@@ -105,11 +109,11 @@
     const editors = {}; // tab: {editor, page, seen}
 
     function mount(container) {
-        const {tab, schema, presets, sigmas} = container.dataset;
+        const {tab, schema, presets, sigmas, captioners} = container.dataset;
         NegGuide.settings.setTables(JSON.parse(schema));
         NegGuide.schedule.setTable(JSON.parse(sigmas));
         const page = new Page(tab);
-        const editor = new NegGuide.Editor(container, tab, page, JSON.parse(presets));
+        const editor = new NegGuide.Editor(container, tab, page, JSON.parse(presets), JSON.parse(captioners));
         editors[tab] = {editor, page, seen: page.fingerprint()};
         container.negguideEditor = editor;
         const box = page.textbox();

@@ -22,8 +22,11 @@
     }
 
     class Editor {
-        /** `page`: write(text), run(pass), boxText(pass) of the page around; `presets`: [{name, window}]. */
-        constructor(container, tab, page, presets) {
+        /**
+         * `page`: write(text), run(pass), boxText(pass) of the page around; `presets`: [{name, window}];
+         * `captioners`: names to suggest.
+         */
+        constructor(container, tab, page, presets, captioners) {
             const {filled, fromText} = NegGuide.settings;
             this.container = container;
             this.tab = tab;
@@ -32,7 +35,7 @@
             this.settings = fromText("").settings;
             this.text = "";
             this.broken = null; // the complaint about a text that cannot be shown
-            this.build();
+            this.build(captioners);
         }
 
         // ---- the settings and their text
@@ -44,6 +47,8 @@
             this.broken = error;
             if (settings) this.settings = settings;
             this.keptHires = null;
+            this.dnp.kept = {};
+            if (this.settings.dnp || this.settings.dns) this.dnp.element.open = true;
             this.fill();
         }
 
@@ -66,17 +71,26 @@
         }
 
         window(pass, key) {
+            if (key === "caption") return this.settings.dnp.window;
             const schedule = this.schedule(pass);
             return key === "box" ? schedule.box : schedule.negatives[key];
         }
 
+        /** What acts in a pass: the box, each negative, each picture's caption. */
+        keys(pass) {
+            const schedule = this.schedule(pass);
+            if (!schedule) return [];
+            return ["box"].concat(schedule.negatives.map((_, index) => index), this.settings.dnp ? "caption" : []);
+        }
+
         path(pass, key) {
+            if (key === "caption") return "dnp.window.";
             return (pass === "hires" ? "hires." : "") + (key === "box" ? "box." : `negatives[${key}].`);
         }
 
         // ---- building
 
-        build() {
+        build(captioners) {
             const {element} = NegGuide.dom;
             const {field} = NegGuide.settings;
             this.problems = element("div", {className: "negguide-errors", role: "status", "data-errors": ""});
@@ -90,7 +104,9 @@
                 element("label", {className: "negguide-check", title: field("Settings", "hires").help},
                     this.ownHires, element("span", {}, "Other negatives in the hires pass")),
                 this.sameHires, this.passes.hires.element);
-            this.container.replaceChildren(this.problems, this.passes.first.element, this.hiresSection, NegGuide.savedPresets(this), this.message);
+            this.dnp = new NegGuide.Dnp(this, captioners);
+            this.container.replaceChildren(this.problems, this.passes.first.element, this.dnp.element, this.hiresSection,
+                NegGuide.savedPresets(this), this.message);
             this.fill();
         }
 
@@ -139,25 +155,25 @@
         }
 
         fillPass(pass) {
-            const schedule = this.schedule(pass);
             const {list, rows} = this.passes[pass];
             rows.clear();
             list.replaceChildren();
-            if (!schedule) return;
-            for (const key of ["box"].concat(schedule.negatives.map((_, index) => index))) {
+            if (pass === "first") this.dnp.row.replaceChildren();
+            for (const key of this.keys(pass)) {
+                if (key === "caption" && pass === "hires") continue; // one window for both passes
                 const row = new NegGuide.Row({
                     key, id: `negguide_${this.tab}_${pass}_${key}`, color: this.color(key), presets: this.presets,
                     edit: (change) => this.edit(pass, key, change),
                     rearrange: (from, to) => this.rearrange(pass, from, to),
                 });
                 rows.set(key, row);
-                list.append(row.element);
+                (key === "caption" ? this.dnp.row : list).append(row.element);
                 row.show(this.window(pass, key), true);
             }
         }
 
         color(key) {
-            return `var(--negguide-color-${key === "box" ? 0 : 1 + key % (COLORS - 1)})`;
+            return `var(--negguide-color-${key === "caption" ? key : key === "box" ? 0 : 1 + key % (COLORS - 1)})`;
         }
 
         // ---- showing
@@ -171,7 +187,9 @@
             this.passes.hires.element.hidden = hires === null;
             this.sameHires.hidden = hires !== null;
             this.hiresSection.hidden = this.tab !== "txt2img" && hires === null;
-            const inRows = new Set();
+            this.dnp.show();
+            this.dnp.tell(this.complaints);
+            const inRows = new Set(this.complaints.filter((one) => this.dnp.owns(one)));
             for (const pass of PASSES) {
                 const {rows, combine} = this.passes[pass];
                 if (rows.size) NegGuide.dom.fillSelect(combine, field("Schedule", "combine").choices, this.schedule(pass).combine);
@@ -200,14 +218,31 @@
 
         /** The trimmed text of a row; the box's is the page's. */
         textOf(pass, key) {
+            const {dnp} = this.settings;
+            if (key === "caption") return String(dnp.captioner).trim() === "text" ? String(dnp.text).trim() : "caption";
             return (key === "box" ? this.page.boxText(pass) : NegGuide.settings.showNumber(this.window(pass, key).text)).trim();
+        }
+
+        /** Why a row does nothing, or "". */
+        idle(pass, key) {
+            if (this.settings.dns) return "does nothing: the DNS picture has no negative";
+            if (key === "box" && this.settings.dnp && this.settings.dnp.use === "replace") return "replaced by the caption";
+            if (this.textOf(pass, key)) return "";
+            return key === "box" ? "empty: does nothing" : "no text: does nothing";
+        }
+
+        nameOf(pass, key) {
+            const text = this.textOf(pass, key);
+            if (key === "box") return NegGuide.settings.field("Schedule", "box").title;
+            if (key === "caption") return text === "caption" ? text : `caption: ${text || "(no text)"}`;
+            return `${key + 1}: ${text || "(no text)"}`;
         }
 
         /** In words, at which steps of the plain schedule a row acts. */
         acts(pass, key) {
             const {referenceSigmas, inSigma, strength} = NegGuide.schedule;
             if (this.complaintsOf(pass, key).length) return "";
-            if (!this.textOf(pass, key)) return key === "box" ? "empty: does nothing" : "no text: does nothing";
+            if (this.idle(pass, key)) return this.idle(pass, key);
             const {steps, from} = this.page.run(pass);
             const sigmas = referenceSigmas(steps);
             const w = inSigma(this.window(pass, key), sigmas);
@@ -221,15 +256,14 @@
             if (!rows.size) return;
             const {steps, from} = this.page.run(pass);
             const sigmas = NegGuide.schedule.referenceSigmas(steps);
-            const lanes = Array.from(rows.keys(), (key) => {
-                const text = this.textOf(pass, key);
+            const lanes = this.keys(pass).map((key) => {
                 const wrong = this.complaintsOf(pass, key).length > 0;
                 return {
                     key,
-                    name: key === "box" ? NegGuide.settings.field("Schedule", "box").title : `${key + 1}: ${text || "(no text)"}`,
+                    name: this.nameOf(pass, key),
                     color: this.color(key),
                     window: wrong ? null : NegGuide.schedule.inSigma(this.window(pass, key), sigmas),
-                    silent: !text,
+                    silent: this.idle(pass, key) !== "",
                 };
             });
             picture.draw(lanes, steps, from, pass === "hires" ? "Schedule of the hires pass" : "Schedule");

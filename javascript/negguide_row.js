@@ -1,5 +1,5 @@
 /*
- * NegGuide.Row: the inputs of one window: that of the negative prompt box, or of a negative with its text.
+ * NegGuide.Row: the inputs of one window: that of the negative prompt box, of the captions, or of a negative with its text.
  *
  * A row shows a window and hands edits over; it keeps none of it. Labels, helps, ranges and choices are the table's.
  */
@@ -11,26 +11,25 @@
 
     class Row {
         /**
-         * `key` is "box" or the negative's number; `id` begins the ids of its inputs; `presets` are
+         * `key` is "box", "caption" or the negative's number; `id` begins the ids of its inputs; `presets` are
          * [{name, window}]; `edit(change)` runs change(window, steps); `rearrange(key, other)` moves
          * the negative to the place `other`, or removes it where that is null.
          */
         constructor({key, id, color, presets, edit, rearrange}) {
             const {element, button} = NegGuide.dom;
             Object.assign(this, {key, id, presets, edit, inputs: {}});
-            const isBox = key === "box";
-            const box = NegGuide.settings.field("Schedule", "box");
-            const title = isBox ? box.title : `Negative ${key + 1}`;
+            const known = {box: NegGuide.settings.field("Schedule", "box"), caption: NegGuide.settings.field("Dnp", "window")}[key];
+            const title = known ? known.title : `Negative ${key + 1}`;
             this.acts = element("span", {className: "negguide-acts", "data-acts": ""});
             this.errors = element("div", {className: "negguide-errors", id: `${id}_errors`, role: "status", "data-errors": ""});
-            const tools = isBox ? null : element("span", {className: "negguide-tools"},
+            const tools = known ? null : element("span", {className: "negguide-tools"},
                 button("move-up", "↑", () => rearrange(key, key - 1), `Move up: ${title}`),
                 button("move-down", "↓", () => rearrange(key, key + 1), `Move down: ${title}`),
                 button("remove", "✕", () => rearrange(key, null), `Remove: ${title}`));
             this.element = element("section", {className: "negguide-row", role: "group", "aria-label": title, "data-negative": key},
-                element("div", {className: "negguide-head", title: isBox ? box.help : ""},
+                element("div", {className: "negguide-head", title: known ? known.help : ""},
                     element("div", {className: "negguide-heading"}, element("span", {className: "negguide-title"}, title), this.acts), tools),
-                isBox ? null : this.text(), this.fields(), this.points(), this.errors);
+                known ? null : this.text(), this.fields(), this.points(), this.errors);
             this.element.style.setProperty("--negguide-color", color);
         }
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import html
 import json
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from lib_negguide import presets
 from lib_negguide.schedule import TRAIN_STEPS, reference_sigmas
 from lib_negguide.settings import Dnp, Dns, Negative, Schedule, Settings, Window, fields
 
+CAPTIONERS = ("auto", "webui", "blip-base", "blip-large", "blip2", "text")
+"""Captioners that every page suggests."""
 
 MODELS = (Window, Negative, Schedule, Dns, Dnp, Settings)
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "text"}
@@ -36,15 +38,16 @@ def sigmas() -> List[float]:
     return [float(f"{sigma:.9g}") for sigma in reversed(reference_sigmas(TRAIN_STEPS))]
 
 
-def editor_html(tab: str) -> str:
-    """The empty container that the script fills; ``tab`` is txt2img or img2img."""
-    data = {"tab": tab, "schema": _json(tables()), "presets": _json(window_presets()), "sigmas": _json(sigmas())}
+def editor_html(tab: str, folders: Sequence[str] = ()) -> str:
+    """The empty container that the script fills; ``tab`` is txt2img or img2img, ``folders`` are captioners on this machine."""
+    data = {"tab": tab, "schema": _json(tables()), "presets": _json(window_presets()), "sigmas": _json(sigmas()),
+            "captioners": _json([*CAPTIONERS, *folders])}
     attributes = " ".join(f'data-{name}="{html.escape(value, quote=True)}"' for name, value in data.items())
     return f'<div class="negguide-editor" {attributes}></div>'
 
 
 def _kind(field: Any) -> Dict[str, Any]:
-    """What a field holds: ``kind``, the ``model`` of objects, may it be ``null``, is it ``required``, and a bound ``above`` which it lies."""
+    """What a field holds: ``kind``, the ``model`` of objects, may it be ``null``, is it ``required``, a bound ``above`` which it is."""
     held = field.outer_type_  # of a bounded number, a class of pydantic's derived from float or int
     kind = next((name for known, name in _KINDS.items() if isinstance(held, type) and issubclass(held, known)), "points")
     if field.field_info.extra.get("choices"):
