@@ -212,10 +212,10 @@ class Dnp(Dns):
     beams: int = pydantic.Field(
         3, ge=1, le=16, step=1, title="Beams", allowed="a whole number from 1 to 16", help="Beam search of the captioner; 1 is greedy.")
     min_tokens: int = pydantic.Field(
-        5, ge=0, le=100, step=1, title="At least", allowed="a whole number from 0 to 100",
+        5, ge=0, le=100, step=1, title="Tokens at least", allowed="a whole number from 0 to 100",
         help="Shortest caption, in the captioner's tokens.")
     max_tokens: int = pydantic.Field(
-        50, ge=1, le=200, step=1, title="At most", allowed="a whole number from 1 to 200",
+        50, ge=1, le=200, step=1, title="Tokens at most", allowed="a whole number from 1 to 200",
         help="Longest caption, in the captioner's tokens.")
     use: str = pydantic.Field(
         "join", title="Caption and negative prompt box", choices=USES,
