@@ -26,7 +26,7 @@ VIT_B_16 = {
     "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12},
 }
-HOW = (f'Get "{WEIGHTS[0]}" and "{CONFIG}" of {HUB} from huggingface.co, and put both into one folder')
+HOW = f'Get "{WEIGHTS[0]}" and "{CONFIG}" of {HUB} from huggingface.co, and put both into one folder'
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def _hub(name: str, downloads: bool) -> Found:
     try:
         config = get(CONFIG)
     except Exception as error:  # offline, absent, private: the library has a class for each, and adds some with time
-        raise ModelError(f"NegGuide: CLIP model {name}: {_short(error) if downloads else 'there is no copy of it on this machine'}") from error
+        reason = _short(error) if downloads else "there is no copy of it on this machine"
+        raise ModelError(f"NegGuide: CLIP model {name}: {reason}") from error
     for file in WEIGHTS:
         try:
             return Found(name, get(file), config)

@@ -12,17 +12,23 @@ from lib_negguide.errors import NegGuideError
 INK, FAINT, PAPER = "#1c2026", "#6b7380", "#ffffff"
 LANE, ACTS = "#e4e7eb", "#d1495b"
 GOOD, BAD = "#2e8b57", "#d98324"
+FACES: List[str] = []
+"""Font files that a host adds, for where DejaVu Sans is not."""
 SERIES = ("#2a6f97", "#d1495b", "#2e8b57", "#8a5a9e", "#d98324")
 
 
 @dataclass
 class Cell:
-    """One picture of a sheet: what acted as strengths per call, lines of text below, frame ``good`` or not (or neither)."""
+    """One picture of a sheet: what acted as strengths per call, lines of text below, frame ``good`` or not (or neither).
+
+    ``words``: text below the lines, wrapped to the picture's width.
+    """
 
     image: object
     strengths: Sequence[float] = ()
     lines: Sequence[str] = ()
     good: Optional[bool] = None
+    words: str = ""
 
 
 @dataclass
@@ -35,13 +41,24 @@ class Row:
 
 
 def contact_sheet(title: str, rows: Sequence[Row], footer: str = "", side: int = 132):
-    """A Pillow image: one row of pictures under another, each with a bar of what acted over its run (left to right)."""
+    """A Pillow image: one row of pictures under another, each with a bar of what acted over its run (left to right).
+
+    Pictures are ``side`` pixels wide; the bars are left out where nothing acts in any picture.
+    """
     from PIL import Image, ImageDraw
 
     bold_title, bold, text, small = font(20, bold=True), font(17, bold=True), font(13), font(11)
-    gap, left, top, lane = 12, 222, 52, 7
-    lines = max(len(cell.lines) for row in rows for cell in row.cells)
-    high = side + lane + 8 + 15 * lines + gap + 6
+    gap, left, top = 12, 222, 52
+    title, footer = legible(title, small), legible(footer, small)
+    cells = [cell for row in rows for cell in row.cells]
+    lane = 7 if any(len(cell.strengths) for cell in cells) else 0
+    tall = max(round(side * cell.image.height / cell.image.width) for cell in cells)
+    ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    below = {id(cell): [legible(line, small) for line in cell.lines] for cell in cells}
+    for cell in cells:
+        below[id(cell)] += wrapped(ruler, legible(cell.words, small), small, side + 4) if cell.words else []
+    beside = [wrapped(ruler, legible(row.words, text), text, left - gap - 16) for row in rows]
+    high = max(tall + lane + 8 + 15 * max(map(len, below.values())), 30 + 18 * max(map(len, beside))) + gap + 6
     columns = max(len(row.cells) for row in rows)
     widest = max(bold_title.getlength(title), small.getlength(footer)) if hasattr(small, "getlength") else 0
     width = max(left + columns * (side + gap) + gap, round(widest) + 2 * gap + 8)
@@ -50,20 +67,52 @@ def contact_sheet(title: str, rows: Sequence[Row], footer: str = "", side: int =
     draw.text((gap + 4, 15), title, INK, font=bold_title)
     for number, row in enumerate(rows):
         y = top + number * high
-        draw.text((gap + 4, y + 2), row.title, INK, font=bold)
-        for at, line in enumerate(wrapped(draw, row.words, text, left - gap - 16)):
+        draw.text((gap + 4, y + 2), legible(row.title, bold), INK, font=bold)
+        for at, line in enumerate(beside[number]):
             draw.text((gap + 4, y + 30 + 18 * at), line, FAINT, font=text)
         for column, cell in enumerate(row.cells):
             x = left + column * (side + gap)
             frame = LANE if cell.good is None else GOOD if cell.good else BAD
-            draw.rectangle((x - 3, y - 3, x + side + 2, y + side + 2), fill=frame)
-            sheet.paste(cell.image.resize((side, side), Image.BICUBIC), (x, y))
-            bar(draw, (x - 3, y + side + 6, x + side + 3, y + side + 6 + lane), cell.strengths)
-            for at, line in enumerate(cell.lines):
-                draw.text((x - 2, y + side + lane + 10 + 15 * at), line, INK if at == 0 else FAINT, font=small)
+            bottom = y + round(side * cell.image.height / cell.image.width)
+            draw.rectangle((x - 3, y - 3, x + side + 2, bottom + 2), fill=frame)
+            sheet.paste(cell.image.convert("RGB").resize((side, bottom - y), Image.BICUBIC), (x, y))
+            if lane:
+                bar(draw, (x - 3, bottom + 6, x + side + 3, bottom + 6 + lane), cell.strengths)
+            for at, line in enumerate(below[id(cell)]):
+                draw.text((x - 2, bottom + lane + 10 + 15 * at), line, INK if at == 0 else FAINT, font=small)
     if footer:
         draw.text((gap + 4, sheet.height - 24), footer, FAINT, font=small)
     return sheet
+
+
+def figure_four(prompts: Sequence[str], seeds: Sequence[int], fours: Sequence, scores: Sequence = (), footer: str = "",
+                side: Optional[int] = None):
+    """Figure 4 of Desai and Vasconcelos as a Pillow image, a row for each prompt and seed.
+
+    The picture of p; its diffusion-negative picture (or pictures) with the caption; that of ("", n*); that of (p, n*).
+    ``fours``: :class:`lib_negguide.dns.Four`. ``scores``: for each row a pair of :class:`lib_negguide.metrics.Score`, of p and of
+    (p, n*), or ``None``; the better one is framed. ``side``: width of a picture in pixels; by itself the widest one's, at most 384.
+    """
+    rows = []
+    for number, (prompt, seed, four) in enumerate(zip(prompts, seeds, fours)):
+        before, after = (scores[number] if number < len(scores) else None) or (None, None)
+        better = None if before is None or after is None else after.better_than(before)
+        row = Row(f"seed {seed}", prompt)
+        row.cells.append(Cell(four.plain, lines=["p"], words=_scored(before), good=None if better in (None, True) else True))
+        for shown in four.negative.shown:
+            row.cells.append(Cell(shown.image, lines=["DNS"], words=shown.caption))
+        row.cells.append(Cell(four.only, lines=['("", n*)'], words=four.negative.text))
+        row.cells.append(Cell(four.guided, lines=["(p, n*)"], words=_scored(after), good=better or None))
+        rows.append(row)
+    side = side or min(384, max(cell.image.width for row in rows for cell in row.cells))
+    return contact_sheet("Diffusion-negative prompting", rows, footer, side)
+
+
+def _scored(score) -> str:
+    """CLIP scores in words; nothing for ``None``."""
+    if score is None:
+        return ""
+    return f"CLIP {score.full:.3f}" + ("" if score.minimum is None else f", least object {score.minimum:.3f}")
 
 
 def bar(draw, box: Tuple[int, int, int, int], strengths: Sequence[float]) -> None:
@@ -84,13 +133,13 @@ def blend(one: str, other: str, share: float) -> str:
 
 
 def font(size: int, bold: bool = False):
-    """DejaVu Sans where it can be found (matplotlib brings it along), else Pillow's own."""
+    """DejaVu Sans where it can be found (matplotlib brings it along), else one of :data:`FACES`, else Pillow's own."""
     from PIL import ImageFont
 
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     package = find_spec("matplotlib")
     beside = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / name if package else Path(name)
-    for place in (str(beside), name):
+    for place in (str(beside), name, *FACES):
         try:
             return ImageFont.truetype(place, size)
         except OSError:
@@ -98,12 +147,19 @@ def font(size: int, bold: bool = False):
     return ImageFont.load_default()
 
 
+def legible(words: str, with_font) -> str:
+    """The words as far as the font has them: Pillow's own, up to version 10, fails over what is not Latin."""
+    from PIL import ImageFont
+
+    return words.encode("latin-1", "replace").decode("latin-1") if isinstance(with_font, ImageFont.ImageFont) else words
+
+
 def wrapped(draw, words: str, with_font, width: int) -> List[str]:
-    """Text in lines of at most ``width`` pixels; newlines stay."""
+    """Text in lines of at most ``width`` pixels, words that are longer in pieces; newlines stay."""
     lines: List[str] = []
     for paragraph in words.split("\n"):
         line = ""
-        for word in paragraph.split():
+        for word in (piece for whole in paragraph.split() for piece in pieces(draw, whole, with_font, width)):
             longer = f"{line} {word}".strip()
             if line and draw.textlength(longer, font=with_font) > width:
                 lines.append(line)
@@ -112,6 +168,16 @@ def wrapped(draw, words: str, with_font, width: int) -> List[str]:
                 line = longer
         lines.append(line)
     return lines
+
+
+def pieces(draw, word: str, with_font, width: int) -> List[str]:
+    """A word, cut where it is longer than ``width`` pixels."""
+    cut = [""]
+    for letter in word:
+        if cut[-1] and draw.textlength(cut[-1] + letter, font=with_font) > width:
+            cut.append("")
+        cut[-1] += letter
+    return cut
 
 
 @dataclass
