@@ -15,3 +15,4 @@ def register() -> None:
     script_callbacks.on_app_started(api.add, name="negguide")
     script_callbacks.on_cfg_denoiser(denoiser.on_cfg_denoiser, name="negguide")
     script_callbacks.on_cfg_denoised(denoiser.on_cfg_denoised, name="negguide")
+    script_callbacks.on_cfg_after_cfg(denoiser.on_cfg_after_cfg, name="negguide")

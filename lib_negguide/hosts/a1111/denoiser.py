@@ -9,6 +9,7 @@ alike, and the unconditional prediction (which CFG++ samplers use) stays what it
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, List, Optional, Sequence, Tuple
@@ -16,7 +17,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 import torch
 from modules import shared
 
-from lib_negguide.errors import HostError
+from lib_negguide.errors import HostError, SettingsError
 from lib_negguide.formulas import perp_neg, three_branch
 from lib_negguide.hosts import conditions
 from lib_negguide.hosts.a1111.noise import full_run, sigma_of_call
@@ -35,6 +36,12 @@ def check_model(p) -> None:
         raise HostError("NegGuide: Stable Diffusion 3 checkpoints are not supported; their noise levels are of another kind")
 
 
+def check_scale(p) -> None:
+    """Raises :class:`SettingsError` where a diffusion-negative picture cannot be guided: the host multiplies its own scale."""
+    if not p.cfg_scale:
+        raise SettingsError("cfg_scale", p.cfg_scale, "for a diffusion-negative picture another CFG scale than 0")
+
+
 def settings_in_sigma(p, settings: Settings) -> Settings:
     """All windows in sigma. Fractions and steps are those of the first pass, in ``hires`` those of the hires pass."""
     hires = settings.hires
@@ -44,7 +51,10 @@ def settings_in_sigma(p, settings: Settings) -> Settings:
 
 
 def _in_sigma(p, schedule: Schedule, hires: bool) -> Any:
-    needed = any(w.unit != "sigma" and (w.start, w.stop) != (None, None) for _, w in schedule.windows())
+    windows = [window for _, window in schedule.windows()]
+    if getattr(schedule, "dnp", None) is not None:
+        windows.append(schedule.dnp.window)
+    needed = any(w.unit != "sigma" and (w.start, w.stop) != (None, None) for w in windows)
     return schedule.in_sigma(full_run(p, hires) if needed else ())
 
 
@@ -58,7 +68,8 @@ def on_cfg_denoiser(params) -> None:
             raise run.error
         uncond = _uncond_of_call(run, params)
     except Exception as error:
-        run.error = answer(params.denoiser.p, error) if run.error is None else run.error
+        if run.error is None:
+            run.error = error if run.nested else answer(params.denoiser.p, error)
         params.text_uncond = Refused(run.error)
     else:
         if uncond is not None:
@@ -73,14 +84,33 @@ def on_cfg_denoised(params) -> None:
     try:
         branches.apply(params.x, params.inner_model)
     except Exception as error:
-        branches.run.error = answer(branches.call.denoiser.p, error)
+        branches.run.error = error if branches.run.nested else answer(branches.call.denoiser.p, error)
+
+
+def on_cfg_after_cfg(_params) -> None:
+    """Callback after the host has combined its predictions: what was set for this call is as before."""
+    while _borrowed:
+        denoiser, name, value = _borrowed.pop()
+        setattr(denoiser, name, value)
+
+
+_borrowed: List[Tuple[Any, str, Any]] = []
+"""(denoiser, attribute, its own value) of the running model call."""
+
+
+def _borrow(denoiser, name: str, value: Any) -> None:
+    _borrowed.append((denoiser, name, getattr(denoiser, name)))
+    setattr(denoiser, name, value)
 
 
 def _uncond_of_call(run: Run, params) -> Optional[Any]:
     """The unconditional condition of this call; ``None`` leaves the host's own, untouched, where that is the right one."""
     denoiser = params.denoiser
     p = denoiser.p
-    current = run.current or run.begin_pass(p)
+    on_cfg_after_cfg(None)  # the call before may have failed
+    current = run.current
+    if current is None or current.hires != bool(p.is_hr_pass):
+        current = run.begin_pass(p)
     if current.checkpoint != shared.sd_model.sd_checkpoint_info:  # the refiner has taken over
         run.encode(p)
     sigma = sigma_of_call(denoiser, params.sigma)
@@ -94,7 +124,9 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
         conditions.check_rows(schedules, host)
         return conditions.at_step(schedules, denoiser.step)
 
-    if _host_skips_uncond(denoiser, params.sigma):
+    if current.away is not None:
+        _away_from_prompt(denoiser, current.away)
+    elif _host_skips_uncond(denoiser, params.sigma):
         current.skipped_calls += 1
         current.trace.record(sigma, replace(step, strengths=tuple(0.0 for _ in step.strengths), branches=()))
         return None
@@ -103,7 +135,8 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
     if step.uncond != ((current.box, 1.0),):
         parts = [(condition(subset), coefficient) for subset, coefficient in step.uncond]
         uncond = conditions.marked(conditions.weighted(parts), mark, params.text_uncond)
-    _warn_of_call(p, denoiser, params, uncond)
+    if current.away is None:
+        _warn_of_call(p, denoiser, params, uncond)
     if negatives:
         setattr(denoiser.inner_model, _Branches.KEY, _Branches(run, params, step, negatives))
     current.trace.record(sigma, step)
@@ -117,6 +150,13 @@ def _host_skips_uncond(denoiser, sigma: torch.Tensor) -> bool:
         return True
     s_min_uncond = denoiser.sampler.s_min_uncond or 0.0
     return bool((denoiser.step % 2 or opts.s_min_uncond_all) and s_min_uncond > 0 and sigma[0] < s_min_uncond)
+
+
+def _away_from_prompt(denoiser, s: float) -> None:
+    """Eq. 19 for this call: eps_empty + (-s) (eps_prompt - eps_empty). The host multiplies its scale by the denoiser's factor."""
+    _borrow(denoiser, "cond_scale_miltiplier", -s / denoiser.sampler.sampler_extra_args["cond_scale"])
+    if shared.opts.skip_early_cond != 0.0:  # would give the prompt's own picture; no comparison with nan is true
+        _borrow(denoiser, "total_steps", math.nan)
 
 
 def _warn_of_call(p, denoiser, params, uncond: Optional[Any]) -> None:

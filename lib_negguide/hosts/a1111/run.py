@@ -24,25 +24,37 @@ class Pass:
     plan: GuidancePlan
     box_texts: Tuple[str, ...]
     trace: Trace
+    captions: Optional[Tuple[str, ...]] = None
+    away: Optional[float] = None
+    """The paper's s, where this pass makes a diffusion-negative picture."""
     checkpoint: Any = None
     schedules: Dict[Subset, List[Any]] = field(default_factory=dict)
     skipped_calls: int = 0
 
     @property
     def box(self) -> Optional[Subset]:
-        """The subset that is the ordinary negative prompt alone: the host's own condition. ``()`` if that is empty."""
+        """The subset that is the ordinary negative prompt alone: the host's own condition.
+
+        ``()`` if that is empty; ``None`` if it is not, and the plan leaves it out.
+        """
         for index, term in enumerate(self.plan.terms):
             if term.source == BOX:
                 return (index,)
-        return ()
+        return None if any(self.box_texts) else ()
 
 
 class Run:
-    """NegGuide's state for one ``p``."""
+    """NegGuide's state for one ``p``.
 
-    def __init__(self, p, settings: Settings):
+    ``captions``: the caption of every picture of the job (DNP), or ``None``. ``nested``: ``p`` is not the request's
+    own, and who made it answers for its errors.
+    """
+
+    def __init__(self, p, settings: Settings, nested: bool = False):
         self._p = weakref.ref(p)
         self.settings = settings
+        self.nested = nested
+        self.captions: Optional[List[str]] = None
         self.current: Optional[Pass] = None
         self.passes: List[Pass] = []
         self.error: Optional[Exception] = None
@@ -59,12 +71,29 @@ class Run:
         """Plan a sampling pass and encode what it needs; ``p`` is about to sample, its LoRAs and checkpoint are loaded."""
         hires = bool(p.is_hr_pass)
         box_texts = tuple(p.hr_negative_prompts if hires else p.negative_prompts)
-        schedule: Schedule = self.settings.schedule(hires)
-        plan = GuidancePlan.build(schedule, (), box_is_empty=not any(box_texts))
-        self.current = Pass(hires, plan, box_texts, Trace(tuple(term.name for term in plan.terms)))
+        captions = self._captions_of_batch(p)
+        plan, away = self._plan(hires, box_texts, captions), None
+        if self.settings.dns is not None:
+            away = self.settings.dns.away(p.cfg_scale)
+        self.current = Pass(hires, plan, box_texts, Trace(tuple(term.name for term in plan.terms)), captions, away)
         self.passes.append(self.current)
         self.encode(p)
         return self.current
+
+    def _captions_of_batch(self, p) -> Optional[Tuple[str, ...]]:
+        if self.captions is None:
+            return None
+        return tuple(self.captions[p.iteration * p.batch_size:(p.iteration + 1) * p.batch_size])
+
+    def _plan(self, hires: bool, box_texts: Tuple[str, ...], captions: Optional[Tuple[str, ...]]) -> GuidancePlan:
+        settings = self.settings
+        if settings.dns is not None:  # away from the prompt, from nothing else
+            return GuidancePlan(())
+        schedule: Schedule = settings.schedule(hires)
+        if captions is None:
+            return GuidancePlan.build(schedule, (), box_is_empty=not any(box_texts))
+        without_box = settings.dnp.use == "replace" or not any(box_texts)
+        return GuidancePlan.build(schedule, (), box_is_empty=without_box, caption=settings.dnp.window)
 
     def encode(self, p) -> None:
         """(Re-)encode every text that the pass can need, for the checkpoint that is loaded now."""
@@ -78,7 +107,7 @@ class Run:
         """The prompt-editing schedules of a subset's joined texts, one a picture."""
         current = self.current
         if subset not in current.schedules:
-            texts = current.plan.texts(subset, current.box_texts)
+            texts = current.plan.texts(subset, current.box_texts, current.captions)
             cache = self._caches.setdefault((current.hires, subset), [None, None])
             current.schedules[subset] = _encoded(p, texts, current.hires, cache)
         return current.schedules[subset]

@@ -4,7 +4,7 @@ import json
 import random
 
 import torch
-from modules import images, rng, scripts, sd_samplers, sd_samplers_common, shared
+from modules import extra_networks, images, rng, scripts, sd_models, sd_samplers, sd_samplers_common, shared
 from modules.infotext import create_infotext
 from modules.processing_base import StableDiffusionProcessing, opt_f  # noqa: F401  (scripts take it from here)
 from modules.processing_img2img import StableDiffusionProcessingImg2Img  # noqa: F401
@@ -58,8 +58,10 @@ def process_images(p):
         for key, value in p.override_settings.items():
             shared.opts.set(key, value, is_api=True, run_callbacks=False)
         p.sampler_name, p.scheduler = sd_samplers.get_sampler_and_scheduler(p.sampler_name, p.scheduler, convert_automatic=False)
+        sd_models.apply_token_merging(shared.sd_model, p.get_token_merging_ratio())
         return process_images_inner(p)
     finally:
+        sd_models.apply_token_merging(shared.sd_model, 0)
         if p.override_settings_restore_afterwards:
             for key, value in stored.items():
                 setattr(shared.opts, key, value)
@@ -78,8 +80,9 @@ def process_images_inner(p):
     seed, subseed = get_fixed_seed(p.seed), get_fixed_seed(p.subseed)
     p.s_min_uncond = shared.opts.s_min_uncond if p.s_min_uncond is None else p.s_min_uncond
     p.setup_prompts()
-    p.all_seeds = list(seed) if isinstance(seed, list) else [seed + n for n in range(len(p.all_prompts))]
-    p.all_subseeds = [subseed + n for n in range(len(p.all_prompts))]
+    count = range(len(p.all_prompts))
+    p.all_seeds = list(seed) if isinstance(seed, list) else [seed + n * (p.subseed_strength == 0) for n in count]
+    p.all_subseeds = list(subseed) if isinstance(subseed, list) else [subseed + n for n in count]
     p.hook("process")
     p.init(p.all_prompts, p.all_seeds, p.all_subseeds)
     if state.job_count == -1:
@@ -93,16 +96,19 @@ def process_images_inner(p):
             break
         for name in ("prompts", "negative_prompts", "seeds", "subseeds"):
             setattr(p, name, getattr(p, "all_" + name)[n * p.batch_size:(n + 1) * p.batch_size])
-        p.rng = rng.ImageRNG((4, p.height // opt_f, p.width // opt_f), p.seeds)
+        p.rng = rng.ImageRNG((4, p.height // opt_f, p.width // opt_f), p.seeds, p.subseeds, p.subseed_strength)
         about = {"batch_number": n, "prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
         p.hook("before_process_batch", **about)
         p.parse_extra_network_prompts()
+        if not p.disable_extra_networks:
+            extra_networks.activate(p, p.extra_network_data)
         p.hook("process_batch", **about)
         p.setup_conds()
         p.extra_generation_params.update(model_hijack.extra_generation_params)
-        if n == 0:
+        if n == 0 and not shared.cmd_opts.no_prompt_history:
             images.write_params(create_infotext(p, p.all_prompts, p.all_seeds, p.all_subseeds, index=0))
-        samples = p.sample(p.c, p.uc, p.seeds, p.subseeds, p.subseed_strength, p.prompts)
+        samples = p.sample(conditioning=p.c, unconditional_conditioning=p.uc, seeds=p.seeds, subseeds=p.subseeds,
+                           subseed_strength=p.subseed_strength, prompts=p.prompts)
         args = scripts.PostSampleArgs(samples)
         p.hook("post_sample", args)
         pictures = _decoded(args.samples)
@@ -122,6 +128,8 @@ def process_images_inner(p):
             infotexts.append(text)
             output.append(composed.image)
 
+    if not p.disable_extra_networks and p.extra_network_data:
+        extra_networks.deactivate(p, p.extra_network_data)
     if not infotexts:
         infotexts.append(create_infotext(p, p.all_prompts, p.all_seeds, p.all_subseeds, index=0))
     first = 0

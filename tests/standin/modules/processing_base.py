@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from modules import prompt_parser, sd_samplers, shared
+from modules import extra_networks, prompt_parser, sd_samplers, shared
 
 opt_f = 8
 
@@ -114,10 +114,16 @@ class StableDiffusionProcessing:
         lists = [text for text in (self.prompt, self.negative_prompt) if isinstance(text, list)]
         count = len(lists[0]) if lists else self.batch_size * self.n_iter
         self.all_prompts, self.all_negative_prompts = many(self.prompt, count), many(self.negative_prompt, count)
+        styles = shared.prompt_styles
+        self.all_prompts = [styles.apply_styles_to_prompt(text, self.styles) for text in self.all_prompts]
+        self.all_negative_prompts = [styles.apply_negative_styles_to_prompt(text, self.styles) for text in self.all_negative_prompts]
         self.main_prompt, self.main_negative_prompt = self.all_prompts[0], self.all_negative_prompts[0]
 
     def parse_extra_network_prompts(self):
-        self.extra_network_data = {}
+        self.prompts, self.extra_network_data = extra_networks.parse_prompts(self.prompts)
+
+    def get_token_merging_ratio(self, for_hr=False):
+        return shared.opts.token_merging_ratio
 
     def get_conds_with_caching(self, function, required_prompts, steps, caches, extra_network_data, hires_steps=None):
         """The key leaves out is_negative_prompt, as the real host's does."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from modules import prompt_parser, rng, sd_samplers, shared
+from modules import extra_networks, prompt_parser, rng, sd_samplers, shared
 from modules.processing_base import Cached, StableDiffusionProcessing, opt_f
 
 
@@ -65,14 +65,16 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         for name in ("prompt", "negative_prompt"):
             text = getattr(self, "hr_" + name) or getattr(self, name)
             setattr(self, "hr_" + name, text)
-            setattr(self, f"all_hr_{name}s", list(text) if isinstance(text, list) else [text] * self.batch_size * self.n_iter)
+            texts = list(text) if isinstance(text, list) else [text] * self.batch_size * self.n_iter
+            apply = getattr(shared.prompt_styles, f"apply_{'negative_' * name.startswith('negative')}styles_to_prompt")
+            setattr(self, f"all_hr_{name}s", [apply(text, self.styles) for text in texts])
 
     def parse_extra_network_prompts(self):
         super().parse_extra_network_prompts()
         if self.enable_hr:
             own = slice(self.iteration * self.batch_size, (self.iteration + 1) * self.batch_size)
             self.hr_prompts, self.hr_negative_prompts = self.all_hr_prompts[own], self.all_hr_negative_prompts[own]
-            self.hr_extra_network_data = {}
+            self.hr_prompts, self.hr_extra_network_data = extra_networks.parse_prompts(self.hr_prompts)
 
     def setup_conds(self):
         super().setup_conds()
@@ -108,8 +110,10 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         samples = torch.nn.functional.interpolate(
             samples, size=(self.hr_upscale_to_y // opt_f, self.hr_upscale_to_x // opt_f), **mode)
         shared.state.nextjob()
-        self.rng = rng.ImageRNG(samples.shape[1:], self.seeds)
+        self.rng = rng.ImageRNG(samples.shape[1:], self.seeds, self.subseeds, self.subseed_strength)
         noise = self.rng.next()
+        if not self.disable_extra_networks:
+            extra_networks.activate(self, self.hr_extra_network_data)
         self.calculate_hr_conds()
         self.hook("before_hr")
         self.hook("process_before_every_sampling", x=samples, noise=noise, c=self.hr_c, uc=self.hr_uc)

@@ -48,6 +48,8 @@ class Model:
         self.model = types.SimpleNamespace(diffusion_model=parts.unet, conditioning_key="crossattn")
         betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
         self.alphas_cumprod = torch.cumprod(1 - betas, 0).float()
+        self.gain = 1.0
+        self.applied_token_merged_ratio = 0
         self.cond_stage_model_empty_prompt = self.get_learned_conditioning([""])
 
     def get_learned_conditioning(self, texts):
@@ -58,12 +60,12 @@ class Model:
                             for z in encoded])
 
     def apply_model(self, x, t, cond):
-        return self.model.diffusion_model(x, t, torch.cat(cond["c_crossattn"], 1)).sample
+        return self.model.diffusion_model(x, t, torch.cat(cond["c_crossattn"], 1)).sample * self.gain
 
     @torch.no_grad()
     def encode(self, image):
-        """(B, 3, H, W) in -1..1 to latents."""
-        return self.first_stage_model.encode(image).latent_dist.mode() * self._scale
+        """(B, 3, H, W) in -1..1 to latents; draws from the global generator, as the real host does."""
+        return self.first_stage_model.encode(image).latent_dist.sample() * self._scale
 
     @torch.no_grad()
     def decode_first_stage(self, z):

@@ -42,5 +42,18 @@ def reload_model_weights(sd_model=None, info=None):
     return shared.sd_model
 
 
+def apply_token_merging(sd_model, token_merging_ratio):
+    """Noted, without effect."""
+    sd_model.applied_token_merged_ratio = token_merging_ratio
+
+
+class SkipWritingToConfig:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
 def select_checkpoint():
     return next(iter(checkpoints_list.values()))

@@ -6,6 +6,7 @@ import os
 from modules import devices, paths
 from modules.options import OptionHTML, OptionInfo, Options, options_section  # noqa: F401
 from modules.shared_state import State
+from modules.styles import StyleDatabase
 
 device = devices.device
 cmd_opts = argparse.Namespace(
@@ -30,6 +31,7 @@ _DEFAULTS = {
     "rho": 0.0, "always_discard_next_to_last_sigma": False, "img2img_fix_steps": False, "initial_noise_multiplier": 1.0,
     "enable_pnginfo": True, "return_grid": True, "grid_only_if_multiple": True, "samples_save": False,
     "overlay_inpaint": True, "return_mask": False, "infotext_skip_pasting": [], "hide_samplers": [], "send_seed": True,
+    "token_merging_ratio": 0.0, "show_progress_every_n_steps": 10, "live_preview_content": "Prompt",
     "refiner_switch_by_sample_steps": False, "hires_fix_refiner_pass": "second pass", "live_previews_enable": False,
     "randn_source": "CPU", "uni_pc_order": 3, "uni_pc_skip_type": "time_uniform", "sgm_noise_multiplier": False,
 }
@@ -39,6 +41,7 @@ options_templates = {key: OptionInfo(value, key, infotext=_INFOTEXT.get(key)) fo
 opts = Options(options_templates)
 opts.load(config_filename)
 state = State()
+prompt_styles = StyleDatabase(paths.data_path)
 
 
 class TotalTQDM:

@@ -60,7 +60,7 @@ class Api:
         for path, endpoint in (("progress", self.progress), ("options", lambda: shared.opts.data), ("samplers", self.samplers),
                                ("schedulers", self.schedulers), ("sd-models", self.sd_models), ("scripts", self.scripts),
                                ("script-info", self.script_info), ("cmd-flags", lambda: vars(shared.cmd_opts)),
-                               ("upscalers", lambda: []), ("prompt-styles", lambda: []),
+                               ("upscalers", lambda: []), ("prompt-styles", lambda: list(shared.prompt_styles.styles.values())),
                                ("latent-upscale-modes", lambda: [{"name": name} for name in shared.latent_upscale_modes])):
             app.add_api_route("/sdapi/v1/" + path, endpoint, methods=["GET"])
         self.defaults = {runner: self._default_args(runner) for runner in (scripts.scripts_txt2img, scripts.scripts_img2img)}
