@@ -36,7 +36,7 @@ def _choice(*names: str):
     return pydantic.validator(*names, allow_reuse=True)(check)
 
 
-def _only(wanted, *names: str):
+def only(wanted, *names: str):
     """A validator: pydantic would turn a text, a boolean or a broken number into what the field wants; ``wanted(value)`` says no."""
 
     def check(cls, value):
@@ -47,25 +47,27 @@ def _only(wanted, *names: str):
     return pydantic.validator(*names, pre=True, allow_reuse=True)(check)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_whole(value: Any) -> bool:
-    return _is_number(value) and value == int(value)
+def is_whole(value: Any) -> bool:
+    return is_number(value) and value == int(value)
 
 
-def _is_flag(value: Any) -> bool:
+def is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-class _Model(pydantic.BaseModel):
+class Model(pydantic.BaseModel):
+    """Base of what is asked for in JSON; unknown fields are refused."""
+
     class Config:
         extra = "forbid"
         allow_mutation = False
 
 
-class Window(_Model):
+class Window(Model):
     """When, and how strongly, one negative acts."""
 
     start: Optional[float] = pydantic.Field(
@@ -88,7 +90,7 @@ class Window(_Model):
         help='For the curve "points": [position in the window, factor of the weight], each from 0 to 1.')
 
     _choices = _choice("unit", "curve")
-    _numbers = _only(_is_number, "start", "stop", "weight")
+    _numbers = only(is_number, "start", "stop", "weight")
 
     @pydantic.validator("points", allow_reuse=True)
     def _a_curve(cls, value):
@@ -131,7 +133,7 @@ class Negative(Window):
         help="What must not be in the picture, in the host's prompt syntax. An empty text does nothing.")
 
 
-class Schedule(_Model):
+class Schedule(Model):
     """Which negatives act in one sampling pass, and how they are combined."""
 
     box: Window = pydantic.Field(
@@ -162,7 +164,7 @@ class Schedule(_Model):
         return self.map_windows(lambda window: window.in_sigma(sigmas))
 
 
-class Dns(_Model):
+class Dns(Model):
     """Diffusion-negative sampling: the picture that the model takes for the opposite of the prompt.
 
     Desai and Vasconcelos, ECCV 2024, eq. 19: eps = eps_empty + s (eps_empty - eps_prompt).
@@ -176,7 +178,7 @@ class Dns(_Model):
         help="paper: the s of eq. 19. host: the CFG scale c = s + 1 that a host needs, with an empty prompt and the prompt as negative.")
 
     _choices = _choice("meaning")
-    _numbers = _only(_is_number, "scale")
+    _numbers = only(is_number, "scale")
 
     def away(self, cfg_scale: float) -> float:
         """The paper's s (0 and up) for a run of this CFG scale."""
@@ -231,9 +233,9 @@ class Dnp(Dns):
         help="Give the picture of the higher CLIP score, with or without the caption.")
 
     _choices = _choice("several", "use")
-    _shares = _only(_is_number, "steps", "size")
-    _counts = _only(_is_whole, "samples", "beams", "min_tokens", "max_tokens")
-    _flags = _only(_is_flag, "scores", "keep_better")
+    _shares = only(is_number, "steps", "size")
+    _counts = only(is_whole, "samples", "beams", "min_tokens", "max_tokens")
+    _flags = only(is_flag, "scores", "keep_better")
 
     @pydantic.validator("captioner", allow_reuse=True)
     def _named(cls, value):
@@ -279,10 +281,7 @@ class Settings(Schedule):
             return data
         if not isinstance(data, dict):
             raise SettingsError("settings", data, "a JSON object")
-        try:
-            settings = cls.parse_obj(data)
-        except pydantic.ValidationError as error:
-            raise _explained(cls, data, error) from None
+        settings = parsed_as(cls, data)
         for prefix, schedule in settings.passes():
             for path, window in schedule.windows():
                 window.check(prefix + path)
@@ -318,6 +317,14 @@ class Settings(Schedule):
         return self.dict(exclude_defaults=True)
 
 
+def parsed_as(model, data: Any):
+    """The object as a ``model``; raises :class:`SettingsError` with path, value and what is allowed. Rules between fields: ``check``."""
+    try:
+        return model.parse_obj(data)
+    except pydantic.ValidationError as error:
+        raise _explained(model, data, error) from None
+
+
 def fields(model=Settings) -> List[Dict[str, Any]]:
     """The field table of a model: name, title, help, default, allowed and, where they exist, choices, range, step."""
     table = []
@@ -343,7 +350,7 @@ def _explained(model, data: Any, error) -> SettingsError:
             if model is not None and key in model.__fields__:
                 field = model.__fields__[key]
                 allowed = next(row["allowed"] for row in fields(model) if row["name"] == key)
-                model = field.type_ if isinstance(field.type_, type) and issubclass(field.type_, _Model) else None
+                model = field.type_ if isinstance(field.type_, type) and issubclass(field.type_, Model) else None
             elif first["type"] == "value_error.extra":
                 allowed = "unknown field; known are " + ", ".join(model.__fields__)
         try:
