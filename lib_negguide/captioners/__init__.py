@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, Mapping, Optional
+from typing import Callable, Iterable, Iterator, List, Mapping, Optional
 
 from lib_negguide.errors import CaptionerError, SettingsError
 
-from . import kept
+from . import files, kept
 from .base import Captioner, How, Loadable, Tick
 from .fixed import FixedText
 from .kept import release
 from .safe import join, safe
 
-__all__ = ["KEEP", "Captioner", "CaptionerError", "How", "Loadable", "Tick", "find", "join", "name_of", "opened", "release", "safe"]
+__all__ = ["KEEP", "HOST", "Captioner", "CaptionerError", "How", "Loadable", "Tick",
+           "find", "join", "known", "name_of", "opened", "release", "safe"]
 
 KEEP = kept.KEEP
 Factory = Callable[[], Captioner]
@@ -57,6 +58,11 @@ def name_of(spec: str, **where) -> str:
         return find(spec, **where).name
     except (CaptionerError, SettingsError):
         return ""
+
+
+def known(folder: Optional[Path] = None, extra: Iterable[str] = ()) -> List[str]:
+    """What ``spec`` may well be here, for a list to choose from: fixed names, the host's own, those in the folder of captioners."""
+    return list(dict.fromkeys(["auto", *extra, *files.KNOWN, *files.below(folder), "text"]))
 
 
 @contextmanager

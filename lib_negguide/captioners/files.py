@@ -1,0 +1,159 @@
+"""Where a captioner's files are, whether they are complete and harmless, and what tells them from all others.
+
+A model's files, as transformers saves them: ``config.json``, the image processor's and the tokenizer's files,
+and weights: ``model.safetensors`` or shards with their index, else ``pytorch_model.bin`` (read as plain tensors only).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from lib_negguide.errors import CaptionerError
+
+KNOWN = {"blip-base": "Salesforce/blip-image-captioning-base", "blip-large": "Salesforce/blip-image-captioning-large",
+         "blip2": "Salesforce/blip2-opt-2.7b"}  # blip2 is the one of Desai and Vasconcelos
+SAFETENSORS, TORCH = "model.safetensors", "pytorch_model.bin"
+TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+IMAGES = ("preprocessor_config.json", "image_processor_config.json", "processor_config.json")
+SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_WHOLE = 64 << 20
+"""A weights file up to this size is hashed whole; a larger one by samples, its size and its time."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """A model on this machine."""
+
+    label: str
+    folder: Path
+    small: Tuple[Path, ...]
+    weights: Tuple[Path, ...]
+
+    @property
+    def safetensors(self) -> bool:
+        return self.weights[0].suffix == ".safetensors"
+
+    @property
+    def name(self) -> str:
+        """``label@hash`` of the content: another model's words can never pass for this one's."""
+        total = hashlib.sha256()
+        for path in self.small + self.weights:
+            total.update(f"{path.name}\0{_digest(path)}\n".encode())
+        return f"{self.label}@{total.hexdigest()[:10]}"
+
+
+def find(spec: str, folder: Optional[Path] = None, downloads: bool = False) -> Files:
+    """The files that ``spec`` means: a known name, a name below ``folder``, a folder anywhere, or a model id of the hub."""
+    hub = KNOWN.get(spec, spec)
+    places = [Path(folder) / name for name in dict.fromkeys((spec, hub, hub.split("/")[-1]))] if folder else []
+    if spec not in KNOWN:
+        places.append(Path(spec))
+    for place in places:
+        if _is_folder(place):
+            files, lacks = look(place, spec if spec in KNOWN else place.name)
+            if lacks:
+                raise CaptionerError(f'NegGuide: the captioner "{spec}" in {place} is not complete: {lacks}{_page(hub)}')
+            return files
+    if not _HUB_ID.fullmatch(hub):
+        raise CaptionerError(f'NegGuide: there is no captioner "{spec}": it is none of auto, webui, text, {", ".join(KNOWN)}, no folder'
+                             + (f", no folder in {folder}" if folder else "") + ", and no model id of the hub (owner/name)")
+    from . import hub as on_hub
+
+    cached = on_hub.cached(hub)
+    files, lacks = look(cached, spec) if cached else (None, "it is not there")
+    if lacks and downloads:
+        files, lacks = look(on_hub.download(hub), spec)
+    if lacks:
+        own = places[0] if folder else "a folder, and name that folder as the captioner"
+        raise CaptionerError(
+            f'NegGuide: the captioner "{spec}" is not on this machine ({on_hub.folder_of(hub)}: {lacks}). '
+            f"Put the files of {on_hub.page(hub)} into {own}; or allow downloads")
+    return files
+
+
+def below(folder: Optional[Path]) -> List[str]:
+    """Names of the captioners in a folder of captioners."""
+    if folder is None or not _is_folder(folder):
+        return []
+    return sorted(place.name for place in Path(folder).iterdir() if (place / "config.json").is_file())
+
+
+def _is_folder(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):  # a text that is no path at all
+        return False
+
+
+def look(folder: Path, label: str) -> Tuple[Optional[Files], str]:
+    """(files, "") if the folder holds a captioner, else (None, what is wrong in words)."""
+    here = {path.name for path in folder.iterdir()}
+    lacks: List[str] = []
+    if "config.json" not in here:
+        lacks.append("config.json")
+    if not here.intersection(IMAGES):
+        lacks.append(IMAGES[0])
+    if not here.intersection(TOKENIZERS):
+        lacks.append("the tokenizer's files (tokenizer.json or vocab.txt)")
+    names: List[str] = []
+    for single in (SAFETENSORS, TORCH):
+        stem, suffix = single.rsplit(".", 1)
+        if single in here:
+            names = [single]
+        elif f"{single}.index.json" in here:
+            try:
+                names = sorted(set(json.loads((folder / f"{single}.index.json").read_text("utf-8"))["weight_map"].values()))
+            except (ValueError, KeyError, AttributeError, OSError):
+                return None, f"{single}.index.json cannot be read"
+            if not names or any(Path(name).name != name or not name.endswith("." + suffix) for name in names):
+                return None, f"{single}.index.json names files that are no .{suffix} files of this folder"
+        if names and all(name in here for name in names):
+            break
+    if not names:
+        lacks.append(SAFETENSORS)
+    lacks += [name for name in names if name not in here]
+    if lacks:
+        return None, "there is no " + ", no ".join(lacks)
+    pickles = sorted(name for name in here if name.endswith((".pkl", ".pickle")) or name == "vocab.bin")
+    if pickles:
+        return None, f"{pickles[0]} is a pickle, which could run anything; such models are not opened"
+    for name in names:
+        with open(folder / name, "rb") as file:
+            if file.read(20).startswith(b"version https://git-"):
+                return None, f"{name} is a pointer of git LFS, not the file itself"
+    small = sorted(path for pattern in SMALL for path in folder.glob(pattern))
+    return Files(label, folder, tuple(small), tuple(folder / name for name in names)), ""
+
+
+def _page(hub: str) -> str:
+    return f" (its usual page: https://huggingface.co/{hub})" if _HUB_ID.fullmatch(hub) else ""
+
+
+_digests: Dict[Tuple[str, int, int], str] = {}
+
+
+def _digest(path: Path) -> str:
+    """Of the content. The hub's cache names a large file by its sha256, so nothing is read there."""
+    real = path.resolve()
+    if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):
+        return real.name
+    about = real.stat()
+    key = (str(real), about.st_size, about.st_mtime_ns)
+    if key not in _digests:
+        content = hashlib.sha256()
+        with open(real, "rb") as file:
+            if about.st_size <= _WHOLE:
+                content.update(file.read())
+            else:
+                content.update(f"{about.st_size} {about.st_mtime_ns}".encode())
+                for part in range(65):
+                    file.seek(part * (about.st_size - 16384) // 64)
+                    content.update(file.read(16384))
+        _digests[key] = content.hexdigest()
+    return _digests[key]
