@@ -16,9 +16,14 @@
         dns: "The picture made is the diffusion-negative one itself: sampled away from the prompt. No negative acts.",
     };
     const OTHERS = {dnp: ["dns"], dns: ["dnp"], off: ["dnp", "dns"]};
-    const GROUPS = [["scale", "meaning"], ["captioner", "text"], ["beams", "min_tokens", "max_tokens"],
-        ["steps", "size"], ["samples", "several"], ["use"], ["scores", "keep_better"]];
-    const ONLY_DNP = GROUPS.flat().slice(2);
+    const GROUPS = {
+        "Negative picture": [["scale", "meaning"], ["steps", "size"], ["samples", "several"]],
+        "Captioner": [["captioner", "text"], ["beams", "min_tokens", "max_tokens"]],
+        "Caption as a negative": [["use"]],
+        "Is it better?": [["scores", "keep_better"]],
+    };
+    const OF_DNS = ["scale", "meaning"];
+    const WITH_TEXT = ["captioner", "text", "use", "scores", "keep_better"];
     const EXAMPLES = {scale: "the CFG scale", text: "What the negative picture would show"};
 
     class Dnp {
@@ -38,12 +43,15 @@
             this.errors = element("div", {className: "negguide-errors", id: `${this.id}_errors`, role: "status", "data-errors": ""});
             this.row = element("div", {className: "negguide-rows"}); // the caption's window
             this.names = element("datalist", {id: `${this.id}_captioners`}, ...captioners.map((value) => element("option", {value})));
-            this.groups = GROUPS.map((names) => element("div", {className: "negguide-fields"}, ...names.map((name) => this.labelled(name))));
+            this.groups = Object.entries(GROUPS).map(([title, lines]) => element("fieldset", {className: "negguide-group"},
+                element("legend", {}, title),
+                ...lines.map((names) => element("div", {className: "negguide-fields"}, ...names.map((name) => this.labelled(name))))));
+            this.inputs.use.closest("fieldset").append(this.row);
             this.element = element("details", {className: "negguide-section", "data-section": "dnp"},
                 element("summary", {}, element("span", {}, "Diffusion-negative prompting (DNS, DNP)"), " ", this.state),
                 element("div", {className: "negguide-rows"},
-                    element("label", {className: "negguide-field", for: this.mode.id}, element("span", {}, "Negative picture"), this.mode),
-                    this.hint, ...this.groups, this.row, this.errors, this.names));
+                    element("label", {className: "negguide-field", for: this.mode.id}, element("span", {}, "What is made"), this.mode),
+                    this.hint, ...this.groups, this.errors, this.names));
         }
 
         /** The settings of the mode in use, or null. */
@@ -137,12 +145,12 @@
             this.hint.textContent = HINTS[mode];
             const isTyped = Boolean(dnp) && String(dnp.captioner).trim() === "text";
             for (const [name, label] of Object.entries(this.labels)) {
-                label.hidden = mode === "off" || (mode === "dns" && ONLY_DNP.includes(name)) ||
-                    (name === "text" ? !isTyped : isTyped && !["captioner", "use", "scores", "keep_better"].includes(name)) ||
-                    (name === "several" && dnp.samples === 1);
+                label.hidden = mode === "off" || mode === "dns" && !OF_DNS.includes(name) ||
+                    isTyped && !WITH_TEXT.includes(name) || name === "text" && !isTyped || name === "several" && dnp.samples === 1;
             }
-            for (const group of this.groups) group.hidden = Array.from(group.children).every((label) => label.hidden);
-            this.row.hidden = !dnp;
+            for (const group of this.groups) {
+                group.hidden = Array.from(group.querySelectorAll("label")).every((label) => label.hidden || this.row.contains(label));
+            }
             if (!this.data) return;
             for (const [name, value] of Object.entries(this.data)) {
                 const input = this.inputs[name], slider = this.inputs[`${name}-slider`];
