@@ -24,6 +24,14 @@ def model() -> Path:
     return path
 
 
+def captioner() -> Path:
+    """The folder of the small world's own captioner; raises :class:`ModelError` where this installation lacks it."""
+    path = FOLDER / "captioner"
+    if not (path / "config.json").is_file():
+        raise ModelError(f"NegGuide: the small captioner is not at {path}; choose another one, or retrain it (tests/world/README.md)")
+    return path
+
+
 def is_world(path) -> bool:
     """Is this file the small model (in the checkout or a snapshot of it)?"""
     return Path(path).name == NAME

@@ -11,10 +11,11 @@ import torch
 from lib_negguide import formulas
 from lib_negguide.errors import HostError, SettingsError
 from lib_negguide.hosts.embedded import checkpoint
+from lib_negguide.hosts.embedded.result import Result
 from lib_negguide.hosts.embedded.samplers import Levels, Sampler, noise_levels
 from lib_negguide.hosts.embedded.samplers import sampler as sampler_named
 from lib_negguide.hosts.embedded.text import Condition
-from lib_negguide.plan import GuidancePlan, StepInfo
+from lib_negguide.plan import CAPTION, GuidancePlan, StepInfo
 from lib_negguide.settings import Schedule, Settings
 from lib_negguide.trace import Trace
 
@@ -29,7 +30,8 @@ OnStep = Callable[[int, int, float], None]
 class Guidance:
     """One batch's guided denoiser: asks the plan at each call and predicts what it names.
 
-    ``cond``: (B, T, C) of the prompts; ``box_texts``: the pictures' ordinary negative prompts.
+    ``cond``: (B, T, C) of the prompts; ``box_texts``: the pictures' ordinary negative prompts; ``captions``: their
+    captions (DNP). ``cfg_scale`` is below 0 for DNS.
     """
 
     model: checkpoint.Model
@@ -39,6 +41,7 @@ class Guidance:
     box_texts: Sequence[str]
     cfg_scale: float
     size: Tuple[int, int]
+    captions: Optional[Sequence[str]] = None
     calls: int = 0
     on_step: Optional[OnStep] = None
     trace: Trace = field(init=False)
@@ -64,7 +67,7 @@ class Guidance:
 
     def _of_texts(self, subset: Tuple[int, ...]) -> Condition:
         if subset not in self._texts:
-            self._texts[subset] = self.model.encode(self.plan.texts(subset, self.box_texts), negative=True)
+            self._texts[subset] = self.model.encode(self.plan.texts(subset, self.box_texts, self.captions), negative=True)
         return self._texts[subset]
 
     def _unconditional(self, uncond) -> Condition:
@@ -134,21 +137,6 @@ class Run:
         return x / (1.0 + self.sigmas[-1] ** 2) ** 0.5 if self.sampler.name == "DDIM" else x
 
 
-@dataclass
-class Result:
-    """Pictures (B, 3, H, W), float32 in 0..1, and what was done; the trace is the same for every picture of the call."""
-
-    images: torch.Tensor
-    trace: Trace
-    scheduler: str
-
-    def pil(self) -> list:
-        """Pillow images; values are cut to whole numbers as the WebUI does."""
-        from PIL import Image
-
-        return [Image.fromarray(array) for array in (self.images * 255.0).byte().permute(0, 2, 3, 1).numpy()]
-
-
 class EmbeddedHost:
     """Samples pictures with a model and a plan; holds no state but the model and its cache of prompts."""
 
@@ -178,14 +166,23 @@ class EmbeddedHost:
         """See :func:`lib_negguide.hosts.embedded.checkpoint.load`."""
         return cls(checkpoint.load(path, device, dtype))
 
-    def plan(self, settings: Union[Settings, Schedule, GuidancePlan], sigmas: torch.Tensor, box_texts: Sequence[str]) -> GuidancePlan:
-        """The plan of a run; disabled settings leave the ordinary negative prompt alone, as a stock host."""
+    def plan(self, settings: Union[Settings, Schedule, GuidancePlan], sigmas: torch.Tensor, box_texts: Sequence[str],
+             captions: Optional[Sequence[str]] = None) -> GuidancePlan:
+        """The plan of a run; disabled settings leave the ordinary negative prompt alone, as a stock host.
+
+        Of DNS it has no terms; of DNP it has the captions, where there are any.
+        """
         if isinstance(settings, GuidancePlan):
             return settings
+        if _asked(settings, "dns") is not None:
+            return GuidancePlan(())
+        dnp = _asked(settings, "dnp")
         if isinstance(settings, Settings):
             settings = settings.schedule() if settings.enabled else Schedule()
+        box_is_empty = not any(text.strip() for text in box_texts)
+        caption = dnp.window if dnp is not None and any(text.strip() for text in captions or ()) else None
         # The last level is where the run ends; no call is made there.
-        return GuidancePlan.build(settings, sigmas[:-1].tolist(), box_is_empty=not any(text.strip() for text in box_texts))
+        return GuidancePlan.build(settings, sigmas[:-1].tolist(), box_is_empty, caption)
 
     def prepare(
         self,
@@ -193,6 +190,7 @@ class EmbeddedHost:
         seeds: Sequence[int],
         settings: Union[Settings, Schedule, GuidancePlan] = Settings(),
         negative_prompts: Union[str, Sequence[str]] = "",
+        captions: Optional[Sequence[str]] = None,
         steps: int = 30,
         cfg_scale: float = 7.5,
         sampler: str = "Euler",
@@ -205,36 +203,57 @@ class EmbeddedHost:
             raise SettingsError("size", f"{size[0]}x{size[1]}", f"multiples of {FACTOR} from 16 to 4096")
         if len(prompts) != len(seeds):
             raise SettingsError("seeds", len(seeds), f"as many as prompts ({len(prompts)})")
+        if captions is not None and len(captions) != len(prompts):
+            raise SettingsError("captions", len(captions), f"as many as prompts ({len(prompts)})")
         boxes = [negative_prompts] * len(prompts) if isinstance(negative_prompts, str) else list(negative_prompts)
         chosen = sampler_named(sampler)
         sigmas, scheduler = noise_levels(chosen, scheduler, steps, self.levels)
-        plan = self.plan(settings, sigmas, boxes)
+        dns, dnp = _asked(settings, "dns"), _asked(settings, "dnp")
+        planned = isinstance(settings, GuidancePlan) and any(term.source == CAPTION for term in settings.terms)
+        if captions is None and (dnp is not None or planned):
+            raise SettingsError("captions", None, "one text a picture: the settings let captions act")
+        if dnp is not None and dnp.use == "replace":  # a picture without a caption keeps its box
+            boxes = ["" if caption.strip() else box for box, caption in zip(boxes, captions)]
+        plan = self.plan(settings, sigmas, boxes, captions)
+        if dns is not None:
+            cfg_scale = -dns.away(cfg_scale)  # eq. 19 of Desai and Vasconcelos
         noise = _Noise(seeds, (LATENT_CHANNELS, size[1] // FACTOR, size[0] // FACTOR), self.model.device)
         first = noise() * ((1.0 + sigmas[0] ** 2) ** 0.5 if chosen.name == "DDIM" else sigmas[0])
         with torch.no_grad():
             cond = self.model.encode(prompts)
-        guidance = Guidance(self.model, self.levels, plan, cond, boxes, cfg_scale, size, chosen.calls(sigmas), on_step)
+        guidance = Guidance(self.model, self.levels, plan, cond, boxes, cfg_scale, size, captions, chosen.calls(sigmas), on_step)
         return Run(guidance, chosen, scheduler, sigmas, first, noise)
 
     @torch.no_grad()
-    def sample(self, prompts: Sequence[str], seeds: Sequence[int], settings=Settings(), *, batch_size: int = 16, **options) -> Result:
+    def sample(self, prompts: Sequence[str], seeds: Sequence[int], settings=Settings(), *, batch_size: int = 16, captioner=None,
+               cache=None, clip=None, on_dns_step: Optional[OnStep] = None, **options) -> Result:
         """Pictures of ``prompts``, one seed each.
 
         ``settings``: :class:`Settings`, a :class:`Schedule` or a ready :class:`GuidancePlan`;
         ``negative_prompts``: the ordinary negative prompt, one for all or one each;
         ``size``: width and height in pixels, multiples of 8; ``scheduler``: "automatic" as
         the WebUI. Raises :class:`SettingsError`; :class:`HostError` where the result is not a picture.
+
+        Auto-DNP is the whole of it in one call: see :func:`lib_negguide.hosts.embedded.dns.auto` for ``captioner``,
+        ``cache``, ``clip`` and ``on_dns_step``; with ``captions``, one a picture, only its second part.
         """
         options.setdefault("negative_prompts", "")
         boxes = options.pop("negative_prompts")
         boxes = [boxes] * len(prompts) if isinstance(boxes, str) else list(boxes)
+        captions = options.pop("captions", None)
+        if captions is None and _asked(settings, "dnp") is not None:
+            from lib_negguide.hosts.embedded.dns import auto
+
+            return auto(self, prompts, seeds, settings, captioner=captioner, cache=cache, clip=clip, on_dns_step=on_dns_step,
+                        negative_prompts=boxes, batch_size=batch_size, **options)
         on_step, images, run = options.pop("on_step", None), [], None
         batches = -(-len(prompts) // batch_size)
         for number in range(batches):
             part = slice(number * batch_size, (number + 1) * batch_size)
             counted = _counted(on_step, number, batches)
+            of_part = None if captions is None else captions[part]
             with self.threads():
-                run = self.prepare(prompts[part], seeds[part], settings, boxes[part], on_step=counted, **options)
+                run = self.prepare(prompts[part], seeds[part], settings, boxes[part], of_part, on_step=counted, **options)
                 latents = run.finish(run.between(run.latents))
                 if not torch.isfinite(latents).all():
                     raise HostError("NegGuide: the model gave numbers that are not finite; try another precision (--dtype)")
@@ -242,6 +261,11 @@ class EmbeddedHost:
         if run is None:
             raise SettingsError("prompts", list(prompts), "at least one")
         return Result(torch.cat(images), run.guidance.trace, run.scheduler)
+
+
+def _asked(settings, name: str):
+    """The part ``dns`` or ``dnp`` of settings that are on, else ``None``."""
+    return getattr(settings, name) if isinstance(settings, Settings) and settings.enabled else None
 
 
 def _counted(on_step: Optional[OnStep], batch: int, batches: int) -> Optional[OnStep]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 
+from lib_negguide import formulas
 from lib_negguide.errors import ModelError
 from lib_negguide.hosts.embedded.prompts import Chunker
 
@@ -64,18 +66,15 @@ class TextEncoder:
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str], negative: bool = False) -> Condition:
-        """Conditions of texts, (B, T, C) with T that of the longest; shorter ones get chunks of the empty prompt.
+        """Conditions of texts, (B, T, C) with T the least common multiple of theirs.
 
+        Shorter ones are repeated (:func:`formulas.repeat`): no picture depends on the others of its batch.
         ``negative``: for the unconditional place; SDXL's true empty negative is all zeros there.
         """
         rows = [self._one(text, negative) for text in texts]
-        length = max(row.crossattn.shape[1] for row in rows)
-        if any(row.crossattn.shape[1] < length for row in rows):
-            empty = self._one("", False).crossattn
-            rows = [Condition(torch.cat([row.crossattn, *[empty] * ((length - row.crossattn.shape[1]) // 77)], 1), row.pooled)
-                    for row in rows]
+        length = math.lcm(*(row.crossattn.shape[1] for row in rows))
         pooled = None if rows[0].pooled is None else torch.cat([row.pooled for row in rows])
-        return Condition(torch.cat([row.crossattn for row in rows]), pooled)
+        return Condition(torch.cat([formulas.repeat(row.crossattn, length) for row in rows]), pooled)
 
     def _one(self, text: str, negative: bool) -> Condition:
         key = (text, negative and self._zero_empty_negative and not text)

@@ -1,0 +1,51 @@
+"""What the embedded host gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, List, Optional, Tuple
+
+import torch
+
+from lib_negguide import dns
+from lib_negguide.trace import Trace
+
+
+@dataclass
+class Result:
+    """Pictures (B, 3, H, W), float32 in 0..1, and what was done; the trace is the same for every picture of the call.
+
+    Of auto-DNP also: ``negatives``, one a picture; ``dns_calls``: model calls for each negative picture that was
+    sampled now; and where scores were asked for, ``plain``: the pictures without the captions, ``scores``: of
+    each picture (without, with its caption), and ``without``: for which pictures the one without was kept.
+    """
+
+    images: torch.Tensor
+    trace: Trace
+    scheduler: str
+    negatives: List[dns.Negative] = field(default_factory=list)
+    dns_calls: int = 0
+    plain: Optional[torch.Tensor] = None
+    scores: List[Tuple[Any, Any]] = field(default_factory=list)
+    without: List[bool] = field(default_factory=list)
+
+    def pil(self) -> list:
+        """Pillow images."""
+        return pil(self.images)
+
+    def evaluations(self, picture: int) -> int:
+        """Predictions of the network for one picture, those for its negative pictures and for ``plain`` included.
+
+        Two a call, and the extra ones of branches. A negative picture that two pictures share counts for both.
+        """
+        calls = len(self.trace.calls)
+        spent = 2 * calls + self.trace.extra_evaluations + (0 if self.plain is None else 2 * calls)
+        shown = self.negatives[picture].shown if self.negatives else []
+        return spent + 2 * self.dns_calls * sum(not entry.cached for entry in shown)
+
+
+def pil(images: torch.Tensor) -> list:
+    """Pillow images of pictures (B, 3, H, W) in 0..1; values are cut to whole numbers as the WebUI does."""
+    from PIL import Image
+
+    return [Image.fromarray(array) for array in (images * 255.0).byte().permute(0, 2, 3, 1).numpy()]
