@@ -1,0 +1,37 @@
+"""What the endpoints answer when they cannot do what was asked."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Iterator
+
+from fastapi import HTTPException, Request
+
+from lib_negguide.dns import Interrupted
+from lib_negguide.errors import NegGuideError
+from lib_negguide.webui.request import TITLE, parsed
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Errors in words: 409 when the user ended the job, 422 for all else, a missing captioner too, as in the host's own endpoints."""
+    try:
+        yield
+    except Interrupted as error:
+        raise HTTPException(status_code=409, detail=str(error)) from error
+    except NegGuideError as error:
+        raise HTTPException(status_code=422, detail=str(error)) from error
+
+
+async def checked(request: Request) -> None:
+    """For the host's own endpoints: 422 for bad settings at once, before the request waits for its turn and before a
+    selectable script hides the error."""
+    try:
+        body = await request.json()
+    except ValueError:  # no body: the host says so
+        return
+    asked = body.get("alwayson_scripts") if isinstance(body, dict) else None
+    with refusing():
+        for name, script in asked.items() if isinstance(asked, dict) else ():
+            if name.lower() == TITLE.lower() and isinstance(script, dict) and script.get("args"):
+                parsed(script["args"])
