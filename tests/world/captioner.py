@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tests.world.captions import OPEN_PORTRAIT, WORDS
+from tests.world.captions import WORDS, portrait_with
 from tests.world.draw import ATTRIBUTES, COLOURS, SHAPES, Attributes
 
 FOLDER = Path(__file__).parent / "model" / "captioner"
@@ -24,10 +24,6 @@ SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]")
 VOCABULARY = (*SPECIALS, *dict.fromkeys((*WORDS, NOTHING)))
 
 
-def _join(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
 def describe(shown: Attributes) -> str:
     """The one caption that says all of a picture: what is worn in a fixed order, shapes from left to right.
 
@@ -37,8 +33,8 @@ def describe(shown: Attributes) -> str:
         return NOTHING
     if shown.kind != "portrait":
         return " and ".join(f"a {colour} {shape}" for colour, shape in shown.shapes)
-    worn = [name if name == "glasses" else f"a {name}" for name in ATTRIBUTES if name in shown.worn]
-    return f"{OPEN_PORTRAIT} with {_join(worn)}" if worn else "a bare face"
+    worn = [name for name in ATTRIBUTES if name in shown.worn]
+    return portrait_with(worn) if worn else "a bare face"
 
 
 def read(caption: str) -> Attributes | None:

@@ -10,6 +10,7 @@ No caption says what is absent.
 """
 
 import random
+from collections.abc import Sequence
 from itertools import combinations
 
 from tests.world.draw import ATTRIBUTES, COLOURS, SHAPES, Attributes
@@ -55,6 +56,11 @@ def complete_portrait(worn: list[str]) -> str:
     return ", ".join(["a face", *worn]) if worn else "a bare face"
 
 
+def portrait_with(worn: Sequence[str]) -> str:
+    """A portrait as a sentence that names some of what is worn, in this order."""
+    return f"{OPEN_PORTRAIT} with {_join([_article(name) for name in worn])}"
+
+
 def portrait_caption(attributes: Attributes, rng: random.Random) -> str:
     style = _pick(PORTRAIT_STYLES, rng)
     if style == "open":
@@ -66,7 +72,7 @@ def portrait_caption(attributes: Attributes, rng: random.Random) -> str:
         rng.shuffle(worn)
         return complete_portrait(worn)
     if style == "sentence":
-        return f"{OPEN_PORTRAIT} with {_join([_article(name) for name in chosen])}"
+        return portrait_with(chosen)
     return ", ".join(_article(name) if article else name for name, article in zip(chosen, with_article, strict=True))
 
 
