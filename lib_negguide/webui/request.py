@@ -13,6 +13,9 @@ TITLE = "NegGuide"
 AXES = "negguide_axes"
 """Attribute of an X/Y/Z cell's ``p``: axis name to a change of settings."""
 
+GIVEN = "negguide_settings"
+"""Attribute of a ``p`` on which a script has put whole settings: they count instead of the page's or the API's."""
+
 
 def settings_of(p, args: Sequence[Any]) -> Settings:
     """The validated settings of a request; raises :class:`SettingsError`.
@@ -20,6 +23,8 @@ def settings_of(p, args: Sequence[Any]) -> Settings:
     ``args`` is the page's (enabled, JSON text) or the API's (object,); in the object
     ``enabled`` defaults to true. Axes of an X/Y/Z plot are applied on top.
     """
+    if hasattr(p, GIVEN):
+        return getattr(p, GIVEN)
     changes: Dict[str, Callable[[Settings], Settings]] = getattr(p, AXES, {})
     if args and args[0] is False and not changes:  # off: a half-typed schedule in the page does not matter
         return Settings(enabled=False)
