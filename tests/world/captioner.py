@@ -60,7 +60,11 @@ def read(caption: str) -> Attributes | None:
 def agrees(caption: str, shown: Attributes) -> bool:
     """Does a caption name exactly what is there? Which shape is told first does not matter."""
     said = read(caption)
-    return said is not None and (said.kind, said.worn, sorted(said.shapes)) == (shown.kind, shown.worn, sorted(shown.shapes))
+    return said is not None and _unordered(said) == _unordered(shown)
+
+
+def _unordered(shown: Attributes) -> tuple:
+    return shown.kind, sorted(shown.worn), sorted(shown.shapes)
 
 
 class Captioner:
