@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
 from lib_negguide.errors import CaptionerError
 
@@ -100,21 +100,10 @@ def look(folder: Path, label: str) -> Tuple[Optional[Files], str]:
     if not here.intersection(IMAGES):
         lacks.append(IMAGES[0])
     if not here.intersection(TOKENIZERS):
-        lacks.append("the tokenizer's files (tokenizer.json or vocab.txt)")
-    names: List[str] = []
-    for single in (SAFETENSORS, TORCH):
-        stem, suffix = single.rsplit(".", 1)
-        if single in here:
-            names = [single]
-        elif f"{single}.index.json" in here:
-            try:
-                names = sorted(set(json.loads((folder / f"{single}.index.json").read_text("utf-8"))["weight_map"].values()))
-            except (ValueError, KeyError, AttributeError, OSError):
-                return None, f"{single}.index.json cannot be read"
-            if not names or any(Path(name).name != name or not name.endswith("." + suffix) for name in names):
-                return None, f"{single}.index.json names files that are no .{suffix} files of this folder"
-        if names and all(name in here for name in names):
-            break
+        lacks.append("tokenizer.json or vocab.txt")
+    names, wrong = _weights(folder, here)
+    if wrong:
+        return None, wrong
     if not names:
         lacks.append(SAFETENSORS)
     lacks += [name for name in names if name not in here]
@@ -129,6 +118,28 @@ def look(folder: Path, label: str) -> Tuple[Optional[Files], str]:
                 return None, f"{name} is a pointer of git LFS, not the file itself"
     small = sorted(path for pattern in SMALL for path in folder.glob(pattern))
     return Files(label, folder, tuple(small), tuple(folder / name for name in names)), ""
+
+
+def _weights(folder: Path, here: Set[str]) -> Tuple[List[str], str]:
+    """(names of the weight files, "") or ([], what is wrong): safetensors if they are all there, else PyTorch's."""
+    names: List[str] = []
+    for single in (SAFETENSORS, TORCH):
+        if single in here:
+            return [single], ""
+        index = f"{single}.index.json"
+        if index not in here:
+            continue
+        try:
+            shards = {str(name) for name in json.loads((folder / index).read_text("utf-8"))["weight_map"].values()}
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+            return [], f"{index} cannot be read"
+        suffix = Path(single).suffix
+        if not shards or any(Path(name).name != name or Path(name).suffix != suffix for name in shards):
+            return [], f"{index} names files that are no {suffix} files of this folder"
+        if shards <= here:
+            return sorted(shards), ""
+        names = names or sorted(shards)
+    return names, ""
 
 
 def _page(hub: str) -> str:

@@ -85,8 +85,8 @@ class Pretrained(Loadable):
         if model is not None:
             _empty(model)
             del model
-        gc.collect()
-        free(self.device)
+            gc.collect()
+            free(self.device)
 
     def _failed(self, error: BaseException, what: str) -> None:
         """Give all memory back, then raise; the frames that the error remembers hold no tensors either."""
