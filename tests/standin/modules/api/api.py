@@ -23,7 +23,10 @@ def encode(image):
     return base64.b64encode(file.getvalue()).decode()
 
 
-def decode(text):
+def decode_base64_to_image(text):
+    """Of addresses the real host takes those outside its own network, the stand-in none."""
+    if text.startswith(("http://", "https://")):
+        raise HTTPException(status_code=500, detail="Request to local resource not allowed")
     try:
         return Image.open(io.BytesIO(base64.b64decode(text.split(";base64,")[-1])))
     except Exception:
@@ -147,11 +150,11 @@ class Api:
         if request.init_images is None:
             raise HTTPException(404, "Init image not found")
         return self._run(request, "img2img", scripts.scripts_img2img, processing.StableDiffusionProcessingImg2Img,
-                         init_images=[decode(text) for text in request.init_images],
-                         mask=decode(request.mask) if request.mask else None)
+                         init_images=[decode_base64_to_image(text) for text in request.init_images],
+                         mask=decode_base64_to_image(request.mask) if request.mask else None)
 
     def png_info(self, request: models.PNGInfo):
-        infotext, items = images.read_info_from_image(decode(request.image))
+        infotext, items = images.read_info_from_image(decode_base64_to_image(request.image))
         params = infotext_utils.parse_generation_parameters(infotext or "")
         script_callbacks.infotext_pasted_callback(infotext, params)
         return {"info": infotext or "", "items": items, "parameters": params}
