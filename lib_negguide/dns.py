@@ -65,8 +65,20 @@ class Negative:
 Sample = Callable[[Sequence[Wanted]], Optional[Sequence[Any]]]
 """Gives one Pillow image for each wanted picture; fewer, or ``None``, when it was interrupted."""
 
-Opener = Callable[[], AbstractContextManager]
-"""Opens a captioner for a ``with`` block, e.g. ``functools.partial(captioners.opened, "blip-base")``."""
+
+@dataclass(frozen=True)
+class Opener:
+    """Opens a captioner for a ``with`` block, e.g. by ``functools.partial(captioners.opened, "blip-base")``.
+
+    ``name``: the captioner's, known before it is opened ("" if not), so that cached captions spare opening it.
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager]
+
+    def __call__(self) -> AbstractContextManager:
+        return self.open()
+
 
 Score = Callable[[Sequence[Any], Sequence[str]], Sequence[float]]
 """How like each picture is to its text, e.g. the cosine of their CLIP embeddings."""
@@ -110,7 +122,7 @@ def negatives(
     prompts: Sequence[str],
     seeds: Sequence[int],
     sample: Sample,
-    captioner: Union[Captioner, Opener],
+    captioner: Union[Captioner, Callable[[], AbstractContextManager]],
     *,
     cache: Optional[Pictures] = None,
     identity: Optional[Mapping[str, Any]] = None,
@@ -122,9 +134,8 @@ def negatives(
 
     ``sample`` is called once with all the pictures that ``cache`` lacks, each pair of prompt and seed once, and not
     at all for the captioner "text". ``captioner`` is one, or opens one: only when a caption is missing, and
-    closed again. ``identity``: everything else that the pictures depend on (model, LoRAs, sampler, steps, size, scale …),
-    for the cache. ``name``: under which a captioner that is not open yet would caption, so that cached
-    captions spare opening it. ``score``: needed for several="best".
+    closed again (:class:`Opener`; ``name`` is that of an opener that has none). ``identity``: everything else that the
+    pictures depend on (model, LoRAs, sampler, steps, size, scale …), for the cache. ``score``: needed for several="best".
 
     Raises :class:`Interrupted` when ``sample`` gives fewer pictures than wanted, and then keeps none of them;
     :class:`SettingsError` where ``score`` is needed and not there.
@@ -170,7 +181,7 @@ def _captioned(dnp: Dnp, shown: Mapping[Wanted, Shown], captioner, cache, keys, 
     """Fill in the captions: from the cache, else by the captioner, which is asked once for all that are missing."""
     how = How(dnp.beams, dnp.min_tokens, dnp.max_tokens)
     ready = hasattr(captioner, "caption")
-    name = captioner.name if ready else name
+    name = captioner.name if ready else name or getattr(captioner, "name", "")
     said: Dict[Wanted, str] = {}
     if cache is not None and name:
         said = {one: cache.caption(keys[one], _by(name, how)) for one in shown}
@@ -222,13 +233,14 @@ Paint = Callable[[Sequence[str], Sequence[int], Sequence[str]], Sequence[Any]]
 """(prompts, seeds, captions) to pictures: an ordinary sampling with each caption as a negative ("" for none)."""
 
 
-def four(prompts: Sequence[str], seeds: Sequence[int], found: Sequence[Negative], paint: Paint) -> List[Four]:
+def four(prompts: Sequence[str], seeds: Sequence[int], found: Sequence[Negative], paint: Paint, *,
+         plain: Optional[Sequence[Any]] = None, guided: Optional[Sequence[Any]] = None) -> List[Four]:
     """Figure 4 of the paper: the picture of p; the DNS picture with its caption n*; of ("", n*); of (p, n*); all with the same seed.
 
-    ``found``: from :func:`negatives`, which has made the DNS pictures.
+    ``found``: from :func:`negatives`, which has made the DNS pictures. ``plain``, ``guided``: where they are there already.
     """
     captions = [negative.text for negative in found]
-    plain = paint(prompts, seeds, [""] * len(prompts))
+    plain = plain or paint(prompts, seeds, [""] * len(prompts))
     only = paint([""] * len(prompts), seeds, captions)
-    guided = paint(prompts, seeds, captions)
+    guided = guided or paint(prompts, seeds, captions)
     return [Four(*parts) for parts in zip(plain, found, only, guided)]

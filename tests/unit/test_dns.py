@@ -132,8 +132,8 @@ def test_as_many_seeds_as_prompts(painter, reader):
 
 def test_a_captioner_is_opened_when_needed_and_closed(painter, reader):
     cache = Pictures()
-    for _ in range(2):
-        negatives(Dnp(), ["a"], [1], painter, reader.open, cache=cache, identity=IDENTITY, name="reader")
+    for opener, name in ((dns.Opener("reader", reader.open), ""), (dns.Opener("reader", reader.open), ""), (reader.open, "reader")):
+        negatives(Dnp(), ["a"], [1], painter, opener, cache=cache, identity=IDENTITY, name=name)
     assert (reader.opened, reader.closed, len(painter.calls)) == (1, 1, 1)
 
     def broken(images, how):

@@ -20,43 +20,51 @@ from lib_negguide.settings import Dnp, Dns, Settings
 _fingerprints: WeakKeyDictionary = WeakKeyDictionary()
 
 
-def auto(host, prompts: Sequence[str], seeds: Sequence[int], settings: Settings, *, captioner=None, cache: Optional[Pictures] = None,
-         clip=None, on_dns_step=None, **options) -> Result:
+def auto(host, prompts: Sequence[str], seeds: Sequence[int], settings: Settings, *, captions: Optional[Sequence[str]] = None,
+         captioner=None, cache: Optional[Pictures] = None, clip=None, on_dns_step=None, **options) -> Result:
     """The whole of auto-DNP: negative pictures, their captions, the pictures with them.
 
-    ``captioner``: one, or what opens one for a ``with`` block, or ``None`` for the one that the settings name (see
-    :func:`opener`). ``clip``: a :class:`lib_negguide.metrics.ClipScores` for the settings that compare (scores,
-    keep_better, several="best"); one is opened where it is ``None``. ``on_dns_step``: as ``on_step``, for the negative pictures.
-    ``options``: as :meth:`EmbeddedHost.sample`.
+    ``captions``: one a picture, in place of the negative pictures' (DNP by hand). ``captioner``: one, or what opens one for
+    a ``with`` block, or ``None`` for the one that the settings name (see :func:`opener`). ``clip``: a
+    :class:`lib_negguide.metrics.ClipScores` for settings that compare (:func:`needs_clip`); one is opened where it is ``None``.
+    ``on_dns_step``: as ``on_step``, for the negative pictures. ``options``: as :meth:`EmbeddedHost.sample`.
     """
     dnp = settings.dnp
     with ExitStack() as stack:
-        if clip is None and (dnp.scores or dnp.keep_better or (dnp.several == "best" and dnp.samples > 1)):
+        if clip is None and needs_clip(dnp, captions):
             clip = stack.enter_context(metrics.opened(device=host.model.device))
-        found, calls = negatives(host, dnp, prompts, seeds, captioner, cache=cache, score=clip and clip.similarities,
-                                 **{**options, "on_step": on_dns_step})
-        result = host.sample(prompts, seeds, settings, captions=[negative.text for negative in found], **options)
+        if captions is None:
+            found, calls = negatives(host, dnp, prompts, seeds, captioner, cache=cache, score=clip and clip.similarities,
+                                     **{**options, "on_step": on_dns_step})
+        else:
+            found, calls = [dns.Negative(caption) for caption in captions], 0
+        result = host.sample_once(prompts, seeds, settings, captions=[negative.text for negative in found], **options)
         result.negatives, result.dns_calls = found, calls
         if dnp.scores or dnp.keep_better:
             compare(host, result, prompts, seeds, settings, clip, options)
     return result
 
 
+def needs_clip(dnp: Dnp, captions: Optional[Sequence[str]] = None) -> bool:
+    """Whether these settings compare pictures by CLIP."""
+    return dnp.scores or dnp.keep_better or (captions is None and dnp.several == "best" and dnp.samples > 1)
+
+
 def negatives(host, dnp: Dnp, prompts: Sequence[str], seeds: Sequence[int], captioner=None, *, cache: Optional[Pictures] = None,
               score=None, on_step=None, **options) -> Tuple[List[dns.Negative], int]:
     """The negatives for :meth:`EmbeddedHost.sample` with ``options``, and the model calls that a negative picture took (0: none made)."""
-    name, calls = "", 0
+    calls = 0
     if captioner is None and dnp.captioner != "text":
-        captioner, name = opener(dnp, host)
+        captioner = opener(dnp, host)
     cheap = dns_options(dnp, options)
 
     def sample(wanted: Sequence[dns.Wanted]) -> List[Any]:
         nonlocal calls
-        result = host.sample([one.prompt for one in wanted], [one.seed for one in wanted], dns_settings(dnp), on_step=on_step, **cheap)
+        result = host.sample_once([one.prompt for one in wanted], [one.seed for one in wanted], dns_settings(dnp), on_step=on_step, **cheap)
         calls = len(result.trace.calls)
         return result.pil()
 
-    found = dns.negatives(dnp, prompts, seeds, sample, captioner, cache=cache, score=score, name=name,
+    found = dns.negatives(dnp, prompts, seeds, sample, captioner, cache=cache, score=score,
                           identity=None if cache is None else identity(host, dnp, cheap))
     return found, calls
 
@@ -98,8 +106,8 @@ def fingerprint(model) -> str:
     return _fingerprints[model.unet]
 
 
-def opener(dnp: Dnp, host, downloads: bool = False) -> Tuple[dns.Opener, str]:
-    """What opens the captioner that the settings name, and its name.
+def opener(dnp: Dnp, host, downloads: bool = False, keep: str = "unload") -> dns.Opener:
+    """What opens the captioner that the settings name; ``downloads``, ``keep``: :func:`lib_negguide.captioners.opened`.
 
     "auto" is the small world's own for its model, and blip-base for others. Raises :class:`CaptionerError` before anything
     is sampled where it is not on this machine.
@@ -111,13 +119,13 @@ def opener(dnp: Dnp, host, downloads: bool = False) -> Tuple[dns.Opener, str]:
         except ModelError as error:
             raise CaptionerError(str(error)) from None
     where = {"text": dnp.text, "device": str(host.model.device), "downloads": downloads}
-    return partial(captioners.opened, spec, **where), captioners.find(spec, **where).name
+    return dns.Opener(captioners.find(spec, **where).name, partial(captioners.opened, spec, keep=keep, **where))
 
 
 def compare(host, result: Result, prompts, seeds, settings: Settings, clip, options) -> None:
     """Sample the pictures without their captions too, score both, and keep the better one if asked."""
-    plain = host.sample(prompts, seeds, settings.copy(update={"dnp": None}), **options)
-    result.plain = plain.images
+    plain = host.sample_once(prompts, seeds, settings.copy(update={"dnp": None}), **options)
+    result.plain, result.guided = plain.images, result.images
     pairs = zip(clip.scores(plain.pil(), prompts), clip.scores(result.pil(), prompts))
     result.scores = list(pairs)
     result.without = [False] * len(prompts)
@@ -131,6 +139,6 @@ def paint(host, settings: Settings, **options) -> dns.Paint:
     """The sampler of figure 4 (:func:`lib_negguide.dns.four`). ``settings`` have a ``dnp``; ``options``: :meth:`EmbeddedHost.sample`."""
 
     def painted(prompts: Sequence[str], seeds: Sequence[int], captions: Sequence[str]) -> List[Any]:
-        return pil(host.sample(prompts, seeds, settings, captions=captions, **options).images)
+        return pil(host.sample_once(prompts, seeds, settings, captions=captions, **options).images)
 
     return painted

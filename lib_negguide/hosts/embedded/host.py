@@ -9,6 +9,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Un
 import torch
 
 from lib_negguide import formulas
+from lib_negguide.cache import Pictures
 from lib_negguide.errors import HostError, SettingsError
 from lib_negguide.hosts.embedded import checkpoint
 from lib_negguide.hosts.embedded.result import Result
@@ -224,9 +225,8 @@ class EmbeddedHost:
         guidance = Guidance(self.model, self.levels, plan, cond, boxes, cfg_scale, size, captions, chosen.calls(sigmas), on_step)
         return Run(guidance, chosen, scheduler, sigmas, first, noise)
 
-    @torch.no_grad()
     def sample(self, prompts: Sequence[str], seeds: Sequence[int], settings=Settings(), *, batch_size: int = 16, captioner=None,
-               cache=None, clip=None, on_dns_step: Optional[OnStep] = None, **options) -> Result:
+               cache: Optional[Pictures] = None, clip=None, on_dns_step: Optional[OnStep] = None, **options) -> Result:
         """Pictures of ``prompts``, one seed each.
 
         ``settings``: :class:`Settings`, a :class:`Schedule` or a ready :class:`GuidancePlan`;
@@ -235,18 +235,22 @@ class EmbeddedHost:
         the WebUI. Raises :class:`SettingsError`; :class:`HostError` where the result is not a picture.
 
         Auto-DNP is the whole of it in one call: see :func:`lib_negguide.hosts.embedded.dns.auto` for ``captioner``,
-        ``cache``, ``clip`` and ``on_dns_step``; with ``captions``, one a picture, only its second part.
+        ``cache``, ``clip`` and ``on_dns_step``; with ``captions``, one a picture, there are no negative pictures.
         """
-        options.setdefault("negative_prompts", "")
-        boxes = options.pop("negative_prompts")
-        boxes = [boxes] * len(prompts) if isinstance(boxes, str) else list(boxes)
-        captions = options.pop("captions", None)
-        if captions is None and _asked(settings, "dnp") is not None:
+        if _asked(settings, "dnp") is not None:
             from lib_negguide.hosts.embedded.dns import auto
 
             return auto(self, prompts, seeds, settings, captioner=captioner, cache=cache, clip=clip, on_dns_step=on_dns_step,
-                        negative_prompts=boxes, batch_size=batch_size, **options)
-        on_step, images, run = options.pop("on_step", None), [], None
+                        batch_size=batch_size, **options)
+        return self.sample_once(prompts, seeds, settings, batch_size=batch_size, **options)
+
+    @torch.no_grad()
+    def sample_once(self, prompts: Sequence[str], seeds: Sequence[int], settings=Settings(), *, batch_size: int = 16,
+                    negative_prompts: Union[str, Sequence[str]] = "", captions: Optional[Sequence[str]] = None,
+                    on_step: Optional[OnStep] = None, **options) -> Result:
+        """One sampling of all pictures; of auto-DNP the last, which needs ``captions``. Otherwise as :meth:`sample`."""
+        boxes = [negative_prompts] * len(prompts) if isinstance(negative_prompts, str) else list(negative_prompts)
+        images, run = [], None
         batches = -(-len(prompts) // batch_size)
         for number in range(batches):
             part = slice(number * batch_size, (number + 1) * batch_size)

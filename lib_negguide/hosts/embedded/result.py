@@ -16,8 +16,8 @@ class Result:
     """Pictures (B, 3, H, W), float32 in 0..1, and what was done; the trace is the same for every picture of the call.
 
     Of auto-DNP also: ``negatives``, one a picture; ``dns_calls``: model calls for each negative picture that was
-    sampled now; and where scores were asked for, ``plain``: the pictures without the captions, ``scores``: of
-    each picture (without, with its caption), and ``without``: for which pictures the one without was kept.
+    sampled now; and where scores were asked for, ``plain`` and ``guided``: the pictures without and with the captions,
+    ``scores``: of each picture (without, with its caption), and ``without``: for which the one without was kept.
     """
 
     images: torch.Tensor
@@ -26,6 +26,7 @@ class Result:
     negatives: List[dns.Negative] = field(default_factory=list)
     dns_calls: int = 0
     plain: Optional[torch.Tensor] = None
+    guided: Optional[torch.Tensor] = None
     scores: List[Tuple[Any, Any]] = field(default_factory=list)
     without: List[bool] = field(default_factory=list)
 
