@@ -17,6 +17,7 @@ def main():
     parser.add_argument("--data-dir", help="config.json, params.txt and saved presets; default: a temporary folder")
     parser.add_argument("--stock", action="store_true", help="without NegGuide")
     parser.add_argument("--extension", action="append", default=[], help="a folder to load beside NegGuide")
+    parser.add_argument("--api-auth", metavar="USER:PASSWORD", help="who may use the API")
     args = parser.parse_args()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if args.data_dir:
@@ -26,8 +27,9 @@ def main():
     if str(PROJECT) not in sys.path:
         sys.path.insert(1, str(PROJECT))
 
-    from modules import webui
+    from modules import shared, webui
 
+    shared.cmd_opts.api_auth = args.api_auth
     webui.start(args.port, args.model, [*([] if args.stock else [str(PROJECT)]), *args.extension])
 
 

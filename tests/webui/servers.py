@@ -55,16 +55,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_standin(data, stock=False, model=None):
+def start_standin(data, stock=False, model=None, flags=()):
     """The stand-in with this checkout (and a script that makes it fail on request) as its extensions."""
     port = free_port()
     command = [sys.executable, "-m", "tests.standin", "--port", str(port), "--data-dir", str(data)]
     command += ["--model", str(model)] if model else []
     command += ["--stock"] if stock else ["--extension", str(SABOTEUR)]
+    command += flags
     return Server(command, port, data / "log.txt", cwd=PROJECT)
 
 
-def start_webui(webui, data, stock=False):
+def start_webui(webui, data, stock=False, flags=()):
     """A checkout of the real WebUI, with folders of its own for settings, models and extensions."""
     (data / "config.json").write_text(json.dumps(SETTINGS))
     checkpoint = put_checkpoint(data / "models" / "Stable-diffusion", MODEL)
@@ -77,5 +78,5 @@ def start_webui(webui, data, stock=False):
     command = [interpreter(webui), "launch.py", "--skip-prepare-environment", "--skip-python-version-check", "--skip-version-check",
                "--skip-torch-cuda-test", "--use-cpu", "all", "--no-half", "--no-hashing", "--no-download-sd-model",
                "--do-not-download-clip", "--disable-console-progressbars", "--api", "--port", str(port), "--data-dir", str(data),
-               "--ckpt", str(checkpoint)]
+               "--ckpt", str(checkpoint), *flags]
     return Server(command, port, data / "log.txt", cwd=webui, env={"PYTHONPATH": "", "CUDA_VISIBLE_DEVICES": ""})

@@ -5,8 +5,9 @@ import io
 from contextlib import closing
 
 import gradio as gr
-from fastapi import Body, FastAPI, HTTPException, Request
+from fastapi import Body, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from modules import errors, images, infotext_utils, processing, script_callbacks, scripts, sd_models, sd_samplers, sd_schedulers, shared
 from modules.api import models
 from PIL import Image, PngImagePlugin
@@ -42,6 +43,11 @@ def _answer(request, error):
         "error": type(error).__name__, "detail": own.get("detail", ""), "body": str(own.get("body", "")), "errors": str(error)})
 
 
+def _known(credentials: HTTPBasicCredentials = Depends(HTTPBasic())):
+    if f"{credentials.username}:{credentials.password}" not in shared.cmd_opts.api_auth.split(","):
+        raise HTTPException(401, "Incorrect username or password", headers={"WWW-Authenticate": "Basic"})
+
+
 class Api:
     def __init__(self, app: FastAPI, queue_lock):
         self.queue_lock = queue_lock
@@ -57,15 +63,16 @@ class Api:
         async def http_exception(request: Request, error: HTTPException):
             return _answer(request, error)
 
+        guard = [Depends(_known)] if shared.cmd_opts.api_auth else []
         for path, endpoint in (("txt2img", self.txt2img), ("img2img", self.img2img), ("png-info", self.png_info),
                                ("interrupt", self.interrupt), ("skip", shared.state.skip), ("options", self.set_options)):
-            app.add_api_route("/sdapi/v1/" + path, endpoint, methods=["POST"])
+            app.add_api_route("/sdapi/v1/" + path, endpoint, methods=["POST"], dependencies=guard)
         for path, endpoint in (("progress", self.progress), ("options", lambda: shared.opts.data), ("samplers", self.samplers),
                                ("schedulers", self.schedulers), ("sd-models", self.sd_models), ("scripts", self.scripts),
                                ("script-info", self.script_info), ("cmd-flags", lambda: vars(shared.cmd_opts)),
                                ("upscalers", lambda: []), ("prompt-styles", lambda: list(shared.prompt_styles.styles.values())),
                                ("latent-upscale-modes", lambda: [{"name": name} for name in shared.latent_upscale_modes])):
-            app.add_api_route("/sdapi/v1/" + path, endpoint, methods=["GET"])
+            app.add_api_route("/sdapi/v1/" + path, endpoint, methods=["GET"], dependencies=guard)
         self.defaults = {runner: self._default_args(runner) for runner in (scripts.scripts_txt2img, scripts.scripts_img2img)}
 
     def _default_args(self, runner):
