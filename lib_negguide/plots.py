@@ -205,17 +205,7 @@ class Panel:
 
 def curves(path, title: str, panels: Sequence[Panel], columns: int = 2) -> None:
     """Write panels of curves as a PNG or SVG; raises :class:`NegGuideError` without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise NegGuideError("NegGuide: drawing curves needs matplotlib: pip install matplotlib") from None
-    matplotlib.use("Agg", force=False)
-    from matplotlib.figure import Figure
-
-    lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.4 * columns, 3.9 * lines + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)
-    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    figure, axes = _figure(title, len(panels), columns)
     for axis, panel in zip(axes, panels):
         for number, curve in enumerate(panel.curves):
             colour = SERIES[number % len(SERIES)]
@@ -235,9 +225,61 @@ def curves(path, title: str, panels: Sequence[Panel], columns: int = 2) -> None:
         axis.spines[["top", "right"]].set_visible(False)
         if len(panel.curves) > 1:
             axis.legend(frameon=False, fontsize=9)
-    for axis in axes[len(panels):]:
-        axis.set_visible(False)
     figure.savefig(str(path), dpi=130)
+
+
+@dataclass
+class Bar:
+    """A value with its interval, in its units."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass
+class BarPanel:
+    """Values side by side, as points with whiskers; the first one is drawn through as a line to compare with."""
+
+    title: str
+    x_label: str
+    bars: Sequence[Bar]
+
+
+def bars(path, title: str, panels: Sequence[BarPanel], columns: int = 2) -> None:
+    """Write panels of values with intervals as a PNG or SVG; raises :class:`NegGuideError` without matplotlib."""
+    figure, axes = _figure(title, len(panels), columns)
+    for axis, panel in zip(axes, panels):
+        for at, one in enumerate(panel.bars):
+            colour = FAINT if at == 0 else SERIES[0]
+            axis.errorbar(one.value, at, xerr=[[one.value - one.low], [one.high - one.value]], fmt="o", color=colour, capsize=3)
+        axis.axvline(panel.bars[0].value, color=FAINT, linewidth=1, linestyle=":")
+        axis.set_yticks(range(len(panel.bars)), [one.label for one in panel.bars])
+        axis.invert_yaxis()
+        axis.set_title(panel.title, fontsize=11, color=INK)
+        axis.set_xlabel(panel.x_label)
+        axis.grid(color=LANE, axis="x")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(str(path), dpi=130)
+
+
+def _figure(title: str, panels: int, columns: int):
+    """A matplotlib figure with a heading, and as many axes as panels."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise NegGuideError("NegGuide: drawing curves needs matplotlib: pip install matplotlib") from None
+    matplotlib.use("Agg", force=False)
+    from matplotlib.figure import Figure
+
+    lines = -(-panels // columns)
+    figure = Figure(figsize=(5.4 * columns, 3.9 * lines + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)
+    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axis in axes[panels:]:
+        axis.set_visible(False)
+    return figure, axes[:panels]
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
