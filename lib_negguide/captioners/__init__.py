@@ -13,12 +13,13 @@ from lib_negguide.errors import CaptionerError, SettingsError
 
 from . import files, kept
 from .base import Captioner, How, Loadable, Tick
+from .files import NotHere
 from .fixed import FixedText
 from .kept import release
 from .safe import join, safe
 
-__all__ = ["KEEP", "HOST", "Captioner", "CaptionerError", "How", "Loadable", "Tick",
-           "find", "join", "known", "name_of", "opened", "release", "safe"]
+__all__ = ["KEEP", "HOST", "Captioner", "CaptionerError", "How", "Loadable", "NotHere", "Tick",
+           "check", "find", "join", "known", "name_of", "opened", "release", "safe"]
 
 KEEP = kept.KEEP
 Factory = Callable[[], Captioner]
@@ -52,10 +53,19 @@ def find(spec: str, *, text: str = "", device=None, dtype=None, folder: Optional
     return Pretrained.find(spec, device=device, dtype=dtype, folder=folder, downloads=downloads)
 
 
-def name_of(spec: str, **where) -> str:
-    """The ``name`` that the opened captioner will have, without reading weights; "" if it cannot be had now. As :func:`find`."""
+def check(spec: str, *, downloads: bool = False, **where) -> None:
+    """Raises what :func:`find` would raise, but fetches nothing: where downloads are allowed, what they will bring is no error."""
     try:
-        return find(spec, **where).name
+        find(spec, downloads=False, **where)
+    except NotHere:
+        if not downloads:
+            raise
+
+
+def name_of(spec: str, **where) -> str:
+    """The ``name`` that the opened captioner will have; "" if it cannot be had yet. Loads and fetches nothing. As :func:`find`."""
+    try:
+        return find(spec, **{**where, "downloads": False}).name
     except (CaptionerError, SettingsError):
         return ""
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 from lib_negguide.errors import CaptionerError, SettingsError
 
+log = logging.getLogger("NegGuide")
 DEVICES = "auto, cpu, cuda, cuda:0, … or mps"
 DTYPES = ("auto", "fp32", "fp16", "bf16")
 
@@ -46,3 +49,12 @@ def free(device) -> None:
             torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def empty(model) -> None:
+    """The model's memory goes even while somebody still holds the module (an exception's frames, say)."""
+    try:
+        if model is not None:
+            model.to("meta")
+    except Exception:  # a model that cannot be moved so goes with its last reference
+        log.debug("captioner not emptied", exc_info=True)

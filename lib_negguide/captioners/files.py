@@ -26,6 +26,10 @@ _WHOLE = 64 << 20
 """A weights file up to this size is hashed whole; a larger one by samples, its size and its time."""
 
 
+class NotHere(CaptionerError):
+    """A captioner that could be fetched, were downloads allowed."""
+
+
 @dataclass(frozen=True)
 class Files:
     """A model on this machine."""
@@ -44,7 +48,7 @@ class Files:
         """``label@hash`` of the content: another model's words can never pass for this one's."""
         total = hashlib.sha256()
         for path in self.small + self.weights:
-            total.update(f"{path.name}\0{_digest(path)}\n".encode())
+            total.update(f"{path.name}\0{digest(path)}\n".encode())
         return f"{self.label}@{total.hexdigest()[:10]}"
 
 
@@ -71,7 +75,7 @@ def find(spec: str, folder: Optional[Path] = None, downloads: bool = False) -> F
         files, lacks = look(on_hub.download(hub), spec)
     if lacks:
         own = places[0] if folder else "a folder, and name that folder as the captioner"
-        raise CaptionerError(
+        raise NotHere(
             f'NegGuide: the captioner "{spec}" is not on this machine ({on_hub.folder_of(hub)}: {lacks}). '
             f"Put the files of {on_hub.page(hub)} into {own}; or allow downloads")
     return files
@@ -149,7 +153,7 @@ def _page(hub: str) -> str:
 _digests: Dict[Tuple[str, int, int], str] = {}
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     """Of the content. The hub's cache names a large file by its sha256, so nothing is read there."""
     real = path.resolve()
     if real.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", real.name):

@@ -17,7 +17,7 @@ from lib_negguide.errors import CaptionerError
 
 from . import files
 from .base import How, Loadable
-from .devices import device_of, dtype_of, free
+from .devices import device_of, dtype_of, empty, free
 from .weights import load
 
 log = logging.getLogger("NegGuide")
@@ -83,7 +83,7 @@ class Pretrained(Loadable):
     def close(self) -> None:
         model, self.model, self.images, self.tokenizer = self.model, None, None, None
         if model is not None:
-            _empty(model)
+            empty(model)
             del model
             gc.collect()
             free(self.device)
@@ -101,11 +101,3 @@ class Pretrained(Loadable):
             raise CaptionerError(f"NegGuide: the captioner {self.name} {what}: not enough memory on {self.device}; "
                                  "choose the processor, a lower precision or a smaller captioner") from None
         raise CaptionerError(f"NegGuide: the captioner {self.name} {what}: {type(error).__name__}: {error}") from error
-
-
-def _empty(model) -> None:
-    """The model's memory goes even while somebody still holds the module."""
-    try:
-        model.to("meta")
-    except Exception:  # a model that cannot be moved so goes with its last reference
-        log.debug("captioner not emptied", exc_info=True)

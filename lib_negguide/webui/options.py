@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gradio as gr
+import torch
 from modules import shared
 from modules.options import OptionInfo
+
+from lib_negguide import captioners
+from lib_negguide.captioners.devices import DTYPES
 
 SECTION = ("negguide", "NegGuide")
 
@@ -18,12 +23,33 @@ def add() -> None:
         ("negguide_presets", OptionInfo(
             "", "Folder of saved presets", restrict_api=True,
         ).info("empty: negguide/presets in the WebUI's data folder")),
+        ("negguide_show_negatives", OptionInfo(False, "Show the diffusion-negative pictures of auto-DNP in the gallery")),
         ("negguide_keep_negatives", OptionInfo(
             False, "Keep diffusion-negative pictures on disk",
         ).info("in negguide/dns in the WebUI's data folder, up to 500 MB; without it as long as the WebUI runs, up to 64 of them")),
         ("negguide_clip", OptionInfo(
             "auto", "CLIP model for scores", restrict_api=True,
         ).info("auto: from models/CLIP, else the model hub's local copy; or an open_clip folder, a file of ViT-B/16, a model id")),
+        ("negguide_captioner_device", OptionInfo(
+            "auto", "Captioner: device", gr.Dropdown, lambda: {"choices": ["auto", "cpu", *_cards()]},
+        ).info("auto: where the WebUI interrogates")),
+        ("negguide_captioner_precision", OptionInfo(
+            "auto", "Captioner: precision", gr.Radio, {"choices": list(DTYPES)},
+        ).info("auto: fp16 on a graphics card, fp32 on the processor")),
+        ("negguide_captioner_keep", OptionInfo(
+            "cpu", "Captioner: after use", gr.Radio, {"choices": list(captioners.KEEP)}, onchange=captioners.release,
+        ).info("unload: all its memory is given back; cpu: it waits in main memory; loaded: it stays on the graphics card, "
+               "which --medvram and --lowvram do not allow")),
+        ("negguide_captioners", OptionInfo(
+            "", "Captioner: folder of captioners", restrict_api=True,
+        ).info("each of them a folder in it; empty: negguide-captioners in the WebUI's models folder")),
+        ("negguide_captioner_downloads", OptionInfo(
+            False, "Captioner: allow downloads", restrict_api=True,
+        ).info("from the Hugging Face hub, of any model that a request names; off: only what is on this machine")),
     ):
         option.section = SECTION
         shared.opts.add_option(name, option)
+
+
+def _cards():
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from lib_negguide.captioners import CaptionerError, files, find, hub, name_of, opened
+from lib_negguide.captioners import CaptionerError, NotHere, check, files, find, hub, name_of, opened
 from tests import tiny_captioners
 
 PAGE = "https://huggingface.co/Salesforce/blip-image-captioning-base"
@@ -69,7 +69,12 @@ def test_not_on_this_machine(spec, tmp_path, cache):
     text = str(error.value)
     assert f'the captioner "{spec}" is not on this machine' in text and "it is not there" in text
     assert PAGE in text and str(tmp_path / "captioners" / spec) in text and str(cache) in text and "allow downloads" in text
-    assert name_of(spec) == ""
+    assert name_of(spec) == "" == name_of(spec, downloads=True)
+    with pytest.raises(NotHere):
+        check(spec)
+    check(spec, downloads=True)
+    with pytest.raises(CaptionerError, match="there is no captioner"):
+        check("nonsense", downloads=True)
 
 
 @pytest.mark.parametrize("spec", ["nonsense", "a/b/c", "../..//", "", "\0", "x" * 5000, "/no/such/folder", "C:\\none", "https://huggingface.co/a/b", "~nobody"])
@@ -208,7 +213,7 @@ def test_the_cache_of_the_hub_names_its_files_by_their_hash(whole, cache, monkey
     blob.parent.mkdir()
     (snapshot / "model.safetensors").rename(blob)
     (snapshot / "model.safetensors").symlink_to(blob)
-    assert files._digest(snapshot / "model.safetensors") == "ab" * 32
+    assert files.digest(snapshot / "model.safetensors") == "ab" * 32
 
 
 def test_what_is_fetched():

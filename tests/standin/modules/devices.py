@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-device = cpu = torch.device("cpu")
+device = device_interrogate = cpu = torch.device("cpu")
 dtype = dtype_vae = dtype_unet = torch.float32
 unet_needs_upcast = False
 

@@ -9,12 +9,13 @@ def start(port, model, folders):
     """Serve on 127.0.0.1 until interrupted; prints ``Startup time:`` when everything answers."""
     began = time.time()
     torch.set_num_threads(1)
-    from modules import extensions, gradio_extensions, script_callbacks, scripts, sd_models, shared, ui, ui_head  # noqa: F401
+    from modules import extensions, gradio_extensions, interrogate, script_callbacks, scripts, sd_models, shared, ui, ui_head  # noqa: F401
     from modules.api.api import Api
     from modules.call_queue import queue_lock
 
     extensions.active_folders[:] = folders
     shared.cmd_opts.port = port
+    interrogate.initialize()
     scripts.load_scripts()
     sd_models.load_model(model)
     script_callbacks.before_ui_callback()
