@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from lib_negguide.commands import overhead, windows
+from lib_negguide.commands import dnp_bench, overhead, windows
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("bench", help="measurements: overhead, windows", description=__doc__)
+    parser = commands.add_parser("bench", help="measurements: dnp, overhead, windows", description=__doc__)
     benches = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
+    dnp_bench.add(benches)
     overhead.add(benches)
     windows.add(benches)

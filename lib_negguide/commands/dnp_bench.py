@@ -1,0 +1,240 @@
+"""``bench dnp``: what diffusion-negative prompting does to the pictures, against other negatives and none."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from lib_negguide import world
+from lib_negguide.commands import common, dnp_report, pairs
+from lib_negguide.commands.dnp_rows import Category, ClipScorer, Pair, Studio, Task, change, others
+from lib_negguide.errors import SettingsError
+from lib_negguide.settings import Dnp, Settings
+
+FIELDS = ("scale", "meaning", "steps", "size", "captioner", "beams", "min_tokens", "max_tokens")
+SHARES, SIZES = (1.0, 0.5, 0.33, 0.25, 0.15), (1.0, 0.75, 0.5)
+DICTIONARY = "ugly, blurry, low quality"
+
+ROWS = """\
+rows, each a picture of the same prompt and seed:
+  plain         no negative
+  dictionary    --dictionary as the negative
+  random        the caption of another prompt's diffusion-negative picture
+  auto-DNP      the caption of its own
+  true          what its own truly shows, said by the judge (small world only): an upper bound of any captioner
+  --variant     NAME=JSON: as auto-DNP, under these settings of the API, e.g. 'half={"dnp": {"window": {"weight": 0.5}}}'
+"""
+EXAMPLES = """\
+examples:
+  python -m lib_negguide bench dnp --pairs 64 --category portraits
+  python -m lib_negguide bench dnp --cheap --pairs 150
+  python -m lib_negguide bench dnp --model v1-5.safetensors --captioner blip2 --prompts a.e.txt --pairs 1600 --batch 4
+
+On another model than the small one, CLIP scores (A&E protocol) take the judge's place, and --prompts names the prompts, one
+a line; pair i has prompt i modulo their number. It can be interrupted and started again: what is done stays in OUT/work.
+"""
+
+
+def add(commands) -> None:
+    parser = commands.add_parser(
+        "dnp", help="diffusion-negative prompting against other negatives and none", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter, epilog=ROWS + "\n" + EXAMPLES)
+    parser.add_argument("--category", action="append", metavar="NAME", help="of the small world: two shapes, portraits (default both)")
+    parser.add_argument("--prompts", type=Path, metavar="FILE", help="prompts of your own, one a line; # begins a comment line")
+    parser.add_argument("--pairs", type=int, default=500, help="prompt-seed pairs a category (default %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=300_000, help="default %(default)s")
+    parser.add_argument("--dictionary", default=DICTIONARY, metavar="TEXT", help="default %(default)s")
+    parser.add_argument("--variant", action="append", type=variant, default=[], metavar="NAME=JSON", help="one more row, see below")
+    parser.add_argument("--cheap", action="store_true", help="instead of the rows: how few steps and how small a size the negative "
+                        "picture may have")
+    parser.add_argument("--out", type=Path, default=Path("out/dnp-bench"), help="folder (default %(default)s)")
+    common.dnp_options(parser, FIELDS)
+    common.model_options(parser)
+    common.sampling_options(parser)
+    parser.add_argument("--download", action="store_true", help="fetch captioner or CLIP from huggingface.co where they are missing")
+    parser.set_defaults(run=run, batch=None)
+
+
+def variant(written: str) -> Tuple[str, Dict[str, Any]]:
+    """``NAME=JSON`` (for argparse)."""
+    name, _, text = written.partition("=")
+    try:
+        settings = json.loads(text)
+    except ValueError:
+        settings = None
+    if not name.strip() or not isinstance(settings, dict):
+        raise argparse.ArgumentTypeError(f"{written!r} is not of the form NAME=JSON")
+    Settings.parse({"dnp": {}, **settings})
+    return name.strip(), settings
+
+
+def run(arguments) -> int:
+    if arguments.pairs < 2:
+        raise SettingsError("--pairs", arguments.pairs, "a whole number from 2")
+    small = arguments.model is None or world.is_world(arguments.model)
+    arguments.batch = arguments.batch or (32 if small else 4)
+    categories = _categories(arguments, small)
+    dnp = Settings.parse({"dnp": common.dnp_of(arguments)}).dnp
+    host = common.load(arguments)
+    options = common.sampling(arguments, host)
+    with ExitStack() as stack:
+        captioner = stack.enter_context(_captioner(dnp, host, arguments.download))
+        scorer = world.part("dnp").JudgeScorer() if small else ClipScorer(stack.enter_context(_clip(host, arguments.download)))
+        studio = Studio(host, scorer, captioner, dnp, options, arguments.out / "work", arguments.batch)
+        report = cheap(studio, categories, arguments.out) if arguments.cheap else rows(studio, categories, arguments)
+    print(report)
+    return 0
+
+
+def _categories(arguments, small: bool) -> List[Category]:
+    if arguments.prompts:
+        prompts = pairs.prompts_of(argparse.Namespace(prompt=[], prompts=arguments.prompts))
+        if not prompts:
+            raise SettingsError("--prompts", str(arguments.prompts), "a file with at least one prompt")
+        chosen = [Pair(prompts[index % len(prompts)], arguments.first_seed + index) for index in range(arguments.pairs)]
+        return [Category(arguments.prompts.stem, tuple(chosen))]
+    if not small:
+        raise SettingsError("--prompts", None, "a file with prompts, one a line: only the small model has prompts of its own")
+    part = world.part("dnp")
+    wrong = [name for name in arguments.category or () if name not in part.CATEGORIES]
+    if wrong:
+        raise SettingsError("--category", wrong[0], "one of " + ", ".join(part.CATEGORIES))
+    return [part.category(name, arguments.pairs, arguments.first_seed) for name in arguments.category or part.CATEGORIES]
+
+
+def _captioner(dnp: Dnp, host, downloads: bool):
+    from lib_negguide.hosts.embedded.dns import opener
+
+    return opener(dnp, host, downloads, keep="unload")()
+
+
+def _clip(host, downloads: bool):
+    from lib_negguide import metrics
+
+    return metrics.opened(device=host.model.device, downloads=downloads)
+
+
+def rows(studio: Studio, categories: List[Category], arguments) -> str:
+    """Sample every row of every category; the report in markdown and the plot, in the folder."""
+    scorer, out, cfg = studio.scorer, arguments.out, studio.options["cfg_scale"]
+    text, sections = [_heading(studio, "Diffusion-negative prompting"), ""], []
+    for category in categories:
+        plain, tasks = _tasks(studio, category, cfg, arguments)
+        reference = studio.images(plain)
+        found = []
+        for name, row in tasks.items():
+            changes = [change(left, right) for left, right in zip(studio.images(row), reference)]
+            found.append(dnp_report.Row(name, studio.scores(row), sum(changes) / len(changes)))
+        sections.append((category.name, found))
+        text += [f"## {category.name}: {len(category.pairs)} pairs", "", dnp_report.table(scorer.metrics, found), "",
+                 f"### Diffusion-negative pictures of {category.name}", "", _negative_table(studio, category, cfg), ""]
+    text.append(f"![the first figure of each row]({_name(cfg)}.png)")
+    out.mkdir(parents=True, exist_ok=True)
+    report = "\n".join(text) + "\n"
+    (out / f"{_name(cfg)}.md").write_text(report, "utf-8")
+    dnp_report.draw(out / f"{_name(cfg)}.png", f"Guidance {cfg:g}", sections, scorer.metrics[0])
+    return report
+
+
+def _name(cfg: float) -> str:
+    return f"guidance-{cfg:g}"
+
+
+def _heading(studio: Studio, title: str) -> str:
+    run = studio.options
+    return (f"# {title}\n\n{studio.host.model.name}, {run['sampler']}, {run['steps']} steps, guidance {run['cfg_scale']:g}; captioner "
+            f"{studio.captioner.name}; looked at by {studio.scorer.name}.")
+
+
+def _tasks(studio: Studio, category: Category, cfg: float, arguments) -> Tuple[List[Task], Dict[str, List[Task]]]:
+    """Row to its pictures, all painted; pictures that rows share are sampled once."""
+    chosen, label = category.pairs, category.name
+    plain = [studio.task(pair, cfg) for pair in chosen]
+    negatives = [studio.away(pair, cfg) for pair in chosen]
+    studio.paint([*plain, *negatives], f"{label}: plain and negative pictures")
+    captions, truth = studio.captions(negatives), studio.scorer.describe(studio.images(negatives))
+
+    def row(texts, settings=None) -> List[Task]:
+        return [studio.task(pair, cfg, text, settings or {}) for pair, text in zip(chosen, texts)]
+
+    tasks = {"plain": plain, "dictionary": row([arguments.dictionary] * len(chosen))}
+    if len({pair.prompt for pair in chosen}) > 1:
+        tasks["random"] = row([captions[index] for index in others(chosen)])
+    tasks["auto-DNP"] = row(captions)
+    if truth is not None:
+        tasks["true (upper bound)"] = row(truth)
+    for name, settings in arguments.variant:
+        tasks[name] = _variant(studio, chosen, cfg, settings, row)
+    studio.paint([task for each in tasks.values() for task in each], f"{label}: rows")
+    return plain, tasks
+
+
+def _variant(studio: Studio, chosen, cfg: float, settings: Dict[str, Any], row) -> List[Task]:
+    """Pictures of auto-DNP under other settings, those of its negative pictures included."""
+    own = studio.dnp.copy(update={name: value for name, value in settings.get("dnp", {}).items() if name != "window"})
+    negatives = [studio.away(pair, cfg, own) for pair in chosen]
+    studio.paint(negatives, "negative pictures of a variant")
+    return row(studio.captions(negatives), settings)
+
+
+def _negative_table(studio: Studio, category: Category, cfg: float) -> str:
+    """How far the diffusion-negative pictures are from their prompts, against the plain ones and those of no prompt."""
+    from lib_negguide import plots
+
+    prompts = [pair.prompt for pair in category.pairs]
+    negatives = [studio.away(pair, cfg) for pair in category.pairs]
+    nothing = [studio.task(Pair("", pair.seed), 1.0) for pair in category.pairs]
+    studio.paint(nothing, f"{category.name}: no prompt")
+    lines, told = [], ["different captions"]
+    for name, tasks in (("plain", [studio.task(pair, cfg) for pair in category.pairs]), ("no prompt", nothing), ("DNS", negatives)):
+        agree = studio.scorer.agree(studio.captions(tasks), studio.images(tasks))
+        own = [dnp_report.cell(metric, studio.scores(tasks, prompts)) for metric in studio.scorer.away]
+        line = [name, *own, str(len(set(studio.captions(tasks))))]
+        if agree is not None:
+            told = ["different captions", "captions exactly right"]
+            line.append(f"{100 * sum(agree) / len(agree):.1f}%")
+        lines.append(line)
+    return plots.table(["picture", *[metric.title for metric in studio.scorer.away], *told], lines)
+
+
+def cheap(studio: Studio, categories: List[Category], out: Path) -> str:
+    """How few steps and how small a size the negative picture may have; the report in markdown, in the folder."""
+    from lib_negguide import plots
+
+    cfg, metric = studio.options["cfg_scale"], studio.scorer.metrics[0]
+    chosen = [pair for category in categories for pair in category.pairs]
+    plain = [studio.task(pair, cfg) for pair in chosen]
+    studio.paint(plain, "plain")
+    before, full, first, lines = studio.scores(plain), None, None, []
+    for size in SIZES:
+        for steps in SHARES:
+            dnp = studio.dnp.copy(update={"steps": steps, "size": size})
+            negatives = [studio.away(pair, cfg, dnp) for pair in chosen]
+            studio.paint(negatives, f"negative pictures, steps {steps:g}, size {size:g}")
+            captions = studio.captions(negatives)
+            row = [studio.task(pair, cfg, caption) for pair, caption in zip(chosen, captions)]
+            studio.paint(row, f"with their captions, steps {steps:g}, size {size:g}")
+            scores = studio.scores(row)
+            full, first = full or captions, first or scores
+            same = sum(left == right for left, right in zip(captions, full)) / len(full)
+            away = [dnp_report.cell(one, studio.scores(negatives)) for one in studio.scorer.away]
+            against = dnp_report.Against.of(metric.key, scores, first)
+            lines.append([f"{steps:g}", f"{size:g}", f"{1 + cost(studio, negatives[0]):.2f}", f"{100 * same:.0f}%", *away,
+                          dnp_report.cell(metric, scores), *against.cells(metric.share)])
+    headers = ["steps", "size", "evaluations", "captions as full", *[one.title for one in studio.scorer.away], metric.title,
+               "against full", "won / lost", "p"]
+    text = (f"{_heading(studio, 'Cheap diffusion-negative pictures')}\n\n{len(chosen)} pairs. Steps and size: shares of the run's. "
+            "Evaluations: of the whole of auto-DNP (without captioning), relative to one plain sampling; one on a smaller picture counts "
+            f"by its area. Plain pictures: {metric.title} {dnp_report.cell(metric, before)}.\n\n" + plots.table(headers, lines) + "\n")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "cheap.md").write_text(text, "utf-8")
+    return text
+
+
+def cost(studio: Studio, negative: Task) -> float:
+    """Model evaluations of a negative picture relative to a picture of the run; a smaller one counts by its area."""
+    width, height = studio.options["size"]
+    return negative.steps / studio.options["steps"] * negative.size[0] * negative.size[1] / (width * height)
