@@ -32,6 +32,22 @@ def captioner() -> Path:
     return path
 
 
+def image_encoder() -> Path:
+    """The folder of the small world's own image encoder; raises :class:`ModelError` where this installation lacks it."""
+    path = FOLDER / "image_encoder"
+    if not (path / "config.json").is_file():
+        raise ModelError(f"NegGuide: the small image encoder is not at {path}; choose another one, or retrain it (tests/world/README.md)")
+    return path
+
+
+def adapter() -> Path:
+    """The small world's own IP-Adapter; raises :class:`ModelError` where this installation lacks it."""
+    path = FOLDER / "ip-adapter-world.safetensors"
+    if not path.is_file():
+        raise ModelError(f"NegGuide: the small IP-Adapter is not at {path}; choose another one, or retrain it (tests/world/README.md)")
+    return path
+
+
 def is_world(path) -> bool:
     """Is this file the small model (in the checkout or a snapshot of it)?"""
     return Path(path).name == NAME
