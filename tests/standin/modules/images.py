@@ -4,7 +4,7 @@ import math
 import os
 
 from modules import paths
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 
 def image_grid(pictures, batch_size=1, rows=None):
@@ -15,6 +15,18 @@ def image_grid(pictures, batch_size=1, rows=None):
     for n, picture in enumerate(pictures):
         grid.paste(picture, (n % columns * width, n // columns * height))
     return grid
+
+
+def save_image(picture, path, basename, seed=None, prompt=None, extension="png", info=None, suffix="", p=None, **_known):
+    """A numbered PNG with its infotext; (path, None), as the host answers."""
+    os.makedirs(path, exist_ok=True)
+    number = len(os.listdir(path))
+    file = os.path.join(path, "-".join(str(part) for part in (f"{number:05}", basename, seed) if part not in (None, "")) + f"{suffix}.{extension}")
+    about = PngImagePlugin.PngInfo()
+    if info:
+        about.add_text("parameters", info)
+    picture.save(file, pnginfo=about)
+    return file, None
 
 
 def read_info_from_image(image):

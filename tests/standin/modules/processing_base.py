@@ -1,9 +1,10 @@
 """One request: its fields, prompts and conditions."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
-from modules import extra_networks, prompt_parser, sd_samplers, shared
+from modules import extra_networks, paths, prompt_parser, sd_samplers, shared
 
 opt_f = 8
 
@@ -17,8 +18,8 @@ class Cached:
 @dataclass(repr=False)
 class StableDiffusionProcessing:
     sd_model: Any = None
-    outpath_samples: str = None
-    outpath_grids: str = None
+    outpath_samples: str = os.path.join(paths.data_path, "outputs", "samples")
+    outpath_grids: str = os.path.join(paths.data_path, "outputs", "grids")
     prompt: str = ""
     negative_prompt: str = ""
     styles: list = None

@@ -30,6 +30,7 @@ _DEFAULTS = {
     "s_min_uncond_all": False, "skip_early_cond": 0.0, "eta_noise_seed_delta": 0, "sigma_min": 0.0, "sigma_max": 0.0,
     "rho": 0.0, "always_discard_next_to_last_sigma": False, "img2img_fix_steps": False, "initial_noise_multiplier": 1.0,
     "enable_pnginfo": True, "return_grid": True, "grid_only_if_multiple": True, "samples_save": False,
+    "samples_format": "png", "grid_save": False, "grid_format": "png", "grid_extended_filename": False,
     "overlay_inpaint": True, "return_mask": False, "infotext_skip_pasting": [], "hide_samplers": [], "send_seed": True,
     "token_merging_ratio": 0.0, "show_progress_every_n_steps": 10, "live_preview_content": "Prompt",
     "refiner_switch_by_sample_steps": False, "hires_fix_refiner_pass": "second pass", "live_previews_enable": False,
