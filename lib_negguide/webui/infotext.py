@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import gradio as gr
 
 from lib_negguide import __version__
 from lib_negguide.errors import NegGuideError
 from lib_negguide.hosts.a1111.report import NOTE, log
+from lib_negguide.hosts.a1111.run import Run
 from lib_negguide.settings import Settings
+from lib_negguide.webui import dnp
 
 ON = "NegGuide"
 """Present whenever NegGuide was on; its value is the version."""
 
 SCHEDULE = "NegGuide schedule"
 """The settings as JSON, windows in sigma, defaults left out; absent when all are defaults."""
+
+CAPTION = "NegGuide caption"
+"""Of each picture: what it moved away from beside the negative prompt, by auto-DNP. To read; pasting makes it anew."""
+
+SCORES = "NegGuide scores"
+"""Of each picture: CLIP's cosines with and without the caption, of the whole prompt and of its least part."""
+
+DNP = "NegGuide DNP"
+"""In the API's ``info`` only: where the captions came from."""
 
 TRACE = "NegGuide trace"
 """In the API's ``info`` only: what was done at each model call."""
@@ -29,12 +40,51 @@ class _InfoOnly(dict):
         return None
 
 
-def write(p, settings: Settings) -> None:
-    """Note the settings of a request; they must be in sigma, so that they mean the same under other steps."""
-    data = to_json(settings)
+def write(p, run: Run) -> None:
+    """Note what a request asks for, windows in sigma, so that they mean the same under other steps; and its captions."""
     p.extra_generation_params[ON] = __version__
-    if data != "{}":
-        p.extra_generation_params[SCHEDULE] = data
+    if run.given:
+        p.extra_generation_params[SCHEDULE] = _of_each(p, lambda number: to_json(_with_caption(run, number)))
+    elif to_json(run.settings) != "{}":
+        p.extra_generation_params[SCHEDULE] = to_json(run.settings)
+    if run.negatives is not None:
+        p.extra_generation_params[CAPTION] = _of_each(p, lambda number: run.negatives[number].text)
+        if run.plain is not None:
+            p.extra_generation_params[SCORES] = _of_each(p, lambda number: scores_text(run.scores.get(number)))
+        write_captions(p, run)
+
+
+def _with_caption(run: Run, number: int) -> Settings:
+    """Settings that bring a picture back whose caption was typed."""
+    text = run.negatives[number].text.strip()
+    return run.settings.copy(update={"dnp": run.settings.dnp.copy(update={"captioner": "text", "text": text}) if text else None})
+
+
+def write_captions(p, run: Run) -> None:
+    """Note in ``info`` where the captions came from, and what has come of them."""
+    if run.negatives is not None:
+        p.extra_generation_params[DNP] = _InfoOnly(dnp.told(run))
+
+
+def scores_text(scores: Optional[Dict[str, Any]]) -> Optional[str]:
+    """``0.2841/0.2311 with, 0.2712/0.2102 without the caption``: whole prompt / least part; and which was kept, if not the first."""
+    if scores is None:
+        return None
+    with_it, without = ("/".join(f"{value:.4f}" for value in scores[which].values() if value is not None) for which in ("with", "without"))
+    return f"{with_it} with, {without} without the caption" + (", kept without" if scores["kept"] == "without" else "")
+
+
+def _of_each(request, value: Callable[[int], Optional[str]]) -> Callable[..., Optional[str]]:
+    """A value of ``extra_generation_params`` that differs between pictures. The host asks by number in the batch, or in the job."""
+
+    def of_picture(p=request, index=0, all_prompts=(), use_main_prompt=False, **_known) -> Optional[str]:
+        in_batch = all_prompts is not p.all_prompts and not use_main_prompt
+        try:
+            return value(index + p.iteration * p.batch_size if in_batch else index) or None
+        except IndexError:  # a picture that was never meant to be
+            return None
+
+    return of_picture
 
 
 def write_trace(p, passes: List[Any]) -> None:
@@ -45,7 +95,7 @@ def write_trace(p, passes: List[Any]) -> None:
 
 def remove(p) -> None:
     """X/Y/Z cells share one dictionary: drop what another cell has left in it."""
-    for key in (ON, SCHEDULE, TRACE, NOTE):
+    for key in (ON, SCHEDULE, CAPTION, SCORES, DNP, TRACE, NOTE):
         p.extra_generation_params.pop(key, None)
 
 

@@ -6,9 +6,9 @@ from modules import scripts
 
 from lib_negguide.errors import NegGuideError
 from lib_negguide.hosts.a1111 import denoiser
-from lib_negguide.hosts.a1111.report import refuse, take_back_refusal
+from lib_negguide.hosts.a1111.report import answer, refuse, take_back_refusal
 from lib_negguide.hosts.a1111.run import ATTRIBUTE, Run, run_of
-from lib_negguide.webui import accordion, infotext, request
+from lib_negguide.webui import accordion, dnp, gallery, infotext, request
 
 
 class NegGuideScript(scripts.Script):
@@ -34,8 +34,15 @@ class NegGuideScript(scripts.Script):
         except NegGuideError as error:
             refuse(p, error)
             return
-        if settings.enabled:
-            setattr(p, ATTRIBUTE, Run(p, settings))
+        if not settings.enabled:
+            return
+        run = Run(p, settings)
+        setattr(p, ATTRIBUTE, run)
+        if settings.dnp is not None:
+            try:
+                dnp.prepare(p, run)
+            except Exception as error:
+                refuse(p, error)
 
     def process(self, p, *args):
         run = run_of(p)
@@ -43,15 +50,22 @@ class NegGuideScript(scripts.Script):
             return
         try:
             denoiser.check_model(p)
+            if run.settings.dns is not None:
+                denoiser.check_scale(p)
             run.settings = denoiser.settings_in_sigma(p, run.settings)
-            infotext.write(p, run.settings)
+            infotext.write(p, run)
         except Exception as error:
             refuse(p, error)
 
     def before_process_batch(self, p, *args, **kwargs):
         run = run_of(p)
-        if run is not None:
-            run.begin_batch()
+        if run is None:
+            return
+        run.begin_batch()
+        try:
+            dnp.again(p, run)
+        except Exception as error:
+            run.error = answer(p, error)
 
     def process_before_every_sampling(self, p, *args, **kwargs):
         denoiser.before_sampling(p, kwargs["uc"])
@@ -61,3 +75,14 @@ class NegGuideScript(scripts.Script):
         run = run_of(p)
         if run is not None and p.iteration == 0:
             infotext.write_trace(p, run.passes)
+
+    def postprocess_batch(self, p, *args, **kwargs):
+        dnp.compare(p, kwargs["images"])
+        run = run_of(p)
+        if run is not None:
+            infotext.write_captions(p, run)
+
+    def postprocess(self, p, processed, *args):
+        run = run_of(p)
+        if run is not None and run.negatives is not None:
+            gallery.add_negatives(p, processed, run.negatives)

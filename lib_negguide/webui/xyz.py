@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from modules import scripts
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.hosts.a1111.report import answer
 from lib_negguide.schedule import CURVES
-from lib_negguide.settings import Settings
+from lib_negguide.settings import USES, Dnp, Settings
 from lib_negguide.webui import preset_files
 from lib_negguide.webui.request import AXES
 
 PREFIX = "[NegGuide] "
+
+ORDER = {"Preset": -1, "DNP": 1}
+"""A preset sets whole windows: it comes first, the finer axes after it. Whether there is a caption at all comes last."""
 
 
 def add() -> None:
@@ -38,6 +41,14 @@ def _axes(option: Callable) -> List[Any]:
         axis("Weight", float, _window("weight")),
         axis("Curve", str, _window("curve"), choices=lambda: [curve for curve in CURVES if curve != "points"]),
         axis("Preset", str, preset_files.apply, choices=preset_files.names),
+        axis("DNP", str, _dnp, choices=lambda: ["off", "auto"]),
+        axis("DNP captioner", str, _of_dnp("captioner")),
+        axis("DNP steps", float, _of_dnp("steps")),
+        axis("DNP size", float, _of_dnp("size")),
+        axis("DNP scale", float, _of_dnp("scale")),
+        axis("DNP pictures", int, _of_dnp("samples")),
+        axis("DNP use", str, _of_dnp("use"), choices=lambda: list(USES)),
+        axis("DNP weight", float, _of_caption("weight")),
     ]
 
 
@@ -45,8 +56,7 @@ def _apply(name: str, change: Change) -> Callable:
     def apply(p, value, _values) -> None:
         changes = dict(getattr(p, AXES, {}))
         changes[name] = lambda settings: change(settings, value)
-        # A preset sets whole windows: it comes first, the finer axes after it.
-        setattr(p, AXES, dict(sorted(changes.items(), key=lambda item: item[0] != "Preset")))
+        setattr(p, AXES, dict(sorted(changes.items(), key=lambda item: ORDER.get(item[0], 0))))
     return apply
 
 
@@ -91,3 +101,30 @@ def _window(field: str) -> Callable[[Settings, Any], Settings]:
         return Settings.parse(changed.dict())
 
     return change
+
+
+def _dnp(settings: Settings, value: str) -> Settings:
+    if value.strip().lower() not in ("off", "auto"):
+        raise SettingsError("dnp", value, "off or auto")
+    return _with_dnp(settings, {} if value.strip().lower() == "auto" else None)
+
+
+def _of_dnp(field: str) -> Callable[[Settings, Any], Settings]:
+    """A field of auto-DNP, which it switches on."""
+    return lambda settings, value: _with_dnp(settings, {field: value})
+
+
+def _of_caption(field: str) -> Callable[[Settings, Any], Settings]:
+    """A field of the caption's window; switches auto-DNP on."""
+
+    def change(settings: Settings, value: Any) -> Settings:
+        window = (settings.dnp or Dnp()).window.dict()
+        return _with_dnp(settings, {"window": {**window, field: value}})
+
+    return change
+
+
+def _with_dnp(settings: Settings, fields: Optional[Dict[str, Any]]) -> Settings:
+    """Auto-DNP with these fields, the others as they are; ``None`` switches it off. Validated as if it had been sent."""
+    changed = None if fields is None else {**(settings.dnp or Dnp()).dict(), **fields}
+    return Settings.parse({**settings.dict(), "dnp": changed})

@@ -230,6 +230,8 @@ def before_sampling(p, uc: Any) -> None:
         return
     try:
         run.begin_pass(p)
+        if run.settings.dns is not None:
+            run.s_min_uncond, p.s_min_uncond = p.s_min_uncond, 0.0  # a skipped empty prompt gives the prompt's own picture
         levelled = conditions.levelled(uc)
         if levelled is not None:
             _hand_over(p.sampler, uc, levelled)
@@ -256,6 +258,8 @@ def after_sampling(p, args) -> None:
     run = run_of(p)
     if run is None:
         return
+    if run.settings.dns is not None:
+        p.s_min_uncond = run.s_min_uncond
     if run.error is not None:
         args.samples = Refused(run.error)
         return

@@ -18,6 +18,7 @@ from modules.sd_hijack import model_hijack
 
 from lib_negguide.dns import Interrupted
 from lib_negguide.hosts import conditions
+from lib_negguide.hosts.a1111.denoiser import check_model, settings_in_sigma
 from lib_negguide.hosts.a1111.run import ATTRIBUTE, Run
 from lib_negguide.settings import Dns, Settings
 
@@ -55,7 +56,7 @@ def nested(
     ``p``: the host's processing object, of txt2img or img2img; it and all global state are left as they were, in
     success and failure. ``prompts``, ``negative_prompts``: final texts, styles are not applied to them.
     ``subseeds``: for a ``p`` with a subseed strength. ``dns``: make diffusion-negative pictures.
-    ``settings``: or what else NegGuide does in them, windows in sigma. ``steps``, ``size`` (width, height in pixels):
+    ``settings``: or what else NegGuide does in them. ``steps``, ``size`` (width, height in pixels):
     instead of the request's. ``hires_prompts`` (prompts, negative prompts): with the request's hires pass, which is
     left out otherwise. ``label``: for the progress bar.
 
@@ -77,13 +78,13 @@ def nested(
         try:
             for number, cut in enumerate(cuts):
                 shared.state.textinfo = f"NegGuide: {label}" + (f" {number + 1}/{len(cuts)}" if len(cuts) > 1 else "")
-                own = _copy(p, prompts[cut], seeds[cut], subseeds[cut], negative_prompts[cut], steps, size)
+                own = _copy(p, prompts[cut], seeds[cut], subseeds[cut], negative_prompts[cut], steps, size, dns is not None)
                 if hires_prompts:
                     own.enable_hr, own.refiner_checkpoint = True, p.refiner_checkpoint
                     own.hr_prompt, own.hr_negative_prompt = (list(texts[cut]) for texts in hires_prompts)
                 images += _made(own, wanted)
                 jobs.done()
-                _stop()
+                stop_if_asked()
         finally:
             jobs.end()
         if images and shared.opts.live_previews_enable:
@@ -91,7 +92,7 @@ def nested(
     return images
 
 
-def _copy(p, prompts, seeds, subseeds, negative_prompts, steps, size) -> Any:
+def _copy(p, prompts, seeds, subseeds, negative_prompts, steps, size, dns: bool) -> Any:
     """A ``p`` for one batch that shares nothing with the request's which a generation changes."""
     own = copy(p)
     for name, value in list(vars(own).items()):
@@ -118,6 +119,8 @@ def _copy(p, prompts, seeds, subseeds, negative_prompts, steps, size) -> Any:
             own.refiner_checkpoint = None
         own.enable_hr = False
     own.steps = steps or own.steps
+    if dns:
+        own.s_min_uncond = 0.0  # where the host skips the empty prompt it gives the prompt's own picture
     own.width, own.height = size or (own.width, own.height)
     return own
 
@@ -133,6 +136,8 @@ def _made(own, settings: Optional[Settings]) -> List[Any]:
         began_with.append(shared.sd_model.sd_checkpoint_info)
         own.overlay_images = own.mask_for_overlay = own.color_corrections = None
         if run is not None:
+            check_model(own)
+            run.settings = settings_in_sigma(own, run.settings)
             run.begin_pass(own)
         level = conditions.levelled(unconditional_conditioning)
         samples = type(own).sample(own, conditioning, unconditional_conditioning if level is None else level, *args, **kwargs)
@@ -154,12 +159,13 @@ def _made(own, settings: Optional[Settings]) -> List[Any]:
                 sd_models.reload_model_weights(info=began_with[0])
 
 
-def _stop() -> None:
+def stop_if_asked() -> None:
+    """Raises :class:`Stopped` where the user has asked for it; a skip is taken by that."""
     state = shared.state
     if state.interrupted or state.stopping_generation:
         raise Stopped(skipped=False)
     if state.skipped:
-        state.skipped = False  # taken: the request's own batches are not meant
+        state.skipped = False  # the request's own batches are not meant
         raise Stopped(skipped=True)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from modules import prompt_parser, sd_samplers, shared
 from modules.sd_hijack import model_hijack
 
+from lib_negguide.dns import Negative
 from lib_negguide.plan import BOX, GuidancePlan, Subset
 from lib_negguide.settings import Schedule, Settings
 from lib_negguide.trace import Trace
@@ -46,15 +47,22 @@ class Pass:
 class Run:
     """NegGuide's state for one ``p``.
 
-    ``captions``: the caption of every picture of the job (DNP), or ``None``. ``nested``: ``p`` is not the request's
-    own, and who made it answers for its errors.
+    ``nested``: ``p`` is not the request's own, and who made it answers for its errors. Of auto-DNP, for all pictures of
+    the job: ``negatives``, their captions and where they come from, or ``None``; ``given``: they are a script's;
+    ``resolved``, prompts and seeds that they were made for; ``plain``, the pictures without captions, for comparison;
+    ``scores`` by number of the picture.
     """
 
     def __init__(self, p, settings: Settings, nested: bool = False):
         self._p = weakref.ref(p)
         self.settings = settings
         self.nested = nested
-        self.captions: Optional[List[str]] = None
+        self.s_min_uncond: Optional[float] = None
+        self.negatives: Optional[List[Negative]] = None
+        self.given = False
+        self.resolved: Any = None
+        self.plain: Optional[List[Any]] = None
+        self.scores: Dict[int, Dict[str, Any]] = {}
         self.current: Optional[Pass] = None
         self.passes: List[Pass] = []
         self.error: Optional[Exception] = None
@@ -81,9 +89,10 @@ class Run:
         return self.current
 
     def _captions_of_batch(self, p) -> Optional[Tuple[str, ...]]:
-        if self.captions is None:
+        if self.negatives is None:
             return None
-        return tuple(self.captions[p.iteration * p.batch_size:(p.iteration + 1) * p.batch_size])
+        own = self.negatives[p.iteration * p.batch_size:(p.iteration + 1) * p.batch_size]
+        return tuple(negative.text for negative in own)
 
     def _plan(self, hires: bool, box_texts: Tuple[str, ...], captions: Optional[Tuple[str, ...]]) -> GuidancePlan:
         settings = self.settings

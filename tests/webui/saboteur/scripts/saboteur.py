@@ -1,22 +1,35 @@
 """For tests only: makes NegGuide fail inside, once, at a model call that a request names.
 
     "alwayson_scripts": {"Saboteur": {"args": ["GuidancePlan.at", 2]}}
+
+It also counts model calls, tells what a nested generation has left behind (GET /saboteur/seen), changes prompts as other
+extensions do (place "prompts"), and has a captioner, "colours", whose captions depend on the picture and differ in length.
 """
 
+import hashlib
 import importlib
 
 import gradio as gr
-from modules import scripts
+import numpy as np
+import torch
+from modules import script_callbacks, scripts, shared
+
+from lib_negguide import captioners
 
 PLACES = {"GuidancePlan.at": ("lib_negguide.plan", "GuidancePlan", "at"),
           "GuidancePlan.build": ("lib_negguide.plan", "GuidancePlan", "build"),
-          "GuidancePlan.texts": ("lib_negguide.plan", "GuidancePlan", "texts")}
+          "GuidancePlan.texts": ("lib_negguide.plan", "GuidancePlan", "texts"),
+          "nested": ("modules.processing", None, "process_images_inner"),
+          "caption": (__name__, "Colours", "caption")}
+
+seen = {"calls": 0, "changed": [], "captions": 0}
 
 
 def fail_once(place, countdown):
     """The next ``countdown`` calls pass, the one after them raises and puts everything back."""
     module, owner, name = PLACES[place]
-    owner = getattr(importlib.import_module(module), owner)
+    home = globals() if module == __name__ else vars(importlib.import_module(module))
+    owner = home[owner] if owner else importlib.import_module(module)
     original = vars(owner)[name]
     left = [countdown]
 
@@ -40,6 +53,68 @@ class Saboteur(scripts.Script):
     def ui(self, is_img2img):
         return [gr.Textbox("", visible=False), gr.Number(0, visible=False)]
 
-    def process(self, p, place, countdown):
-        if place:
+    def setup(self, p, place, countdown):
+        if place in ("nested", "caption"):
             fail_once(place, int(countdown))
+        self.before = {**attributes(p), **world()}
+
+    def before_process(self, p, place, countdown):
+        after = {**attributes(p), **world()}
+        seen["changed"] = sorted(name for name in {*self.before, *after} if self.before.get(name) != after.get(name))
+
+    def process(self, p, place, countdown):
+        if place == "prompts":
+            p.all_prompts = [f"a {colour} circle" for colour, _ in zip(["blue", "green", "red", "yellow"], p.all_prompts)]
+        elif place and place not in ("nested", "caption"):
+            fail_once(place, int(countdown))
+
+
+def attributes(p):
+    """What a request is made of."""
+    return {f"p.{name}": repr(value) for name, value in vars(p).items()}
+
+
+def world():
+    """What is global and must not show that something was nested."""
+    model, state = shared.sd_model, shared.state
+    return {"options": repr(sorted(shared.opts.data.items(), key=str)), "flags": repr(vars(shared.cmd_opts)),
+            "generator": hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest(),
+            "token merging": getattr(model, "applied_token_merged_ratio", 0), "network": getattr(model, "gain", 1.0),
+            "checkpoint": model.sd_checkpoint_info.filename, "textinfo": state.textinfo, "job": state.job,
+            "flags of the job": (state.skipped, state.interrupted, state.stopping_generation)}
+
+
+class Colours:
+    """Says how much there is of each colour, at length for every second shade of green."""
+
+    name = "colours"
+
+    def caption(self, images, how=None):
+        seen["captions"] += len(images)
+        captions = []
+        for image in images:
+            red, green, blue = (int(value) for value in np.asarray(image.convert("RGB")).reshape(-1, 3).mean(0))
+            words = f"a hat (red {red}) [green {green}] BREAK blue {blue}"
+            captions.append(words + ", mustache and glasses" * (30 * (green % 2)))
+        return captions
+
+
+def count(params):
+    seen["calls"] += 1
+
+
+def add_endpoint(_demo, app):
+    app.add_api_route("/saboteur/seen", lambda: seen, methods=["GET"])
+
+
+original_find = getattr(captioners.find, "original", captioners.find)
+
+
+def find(spec, **kwargs):
+    return Colours() if spec == "colours" else original_find(spec, **kwargs)
+
+
+find.original = original_find
+captioners.find = find
+script_callbacks.on_cfg_denoiser(count)
+script_callbacks.on_app_started(add_endpoint)
