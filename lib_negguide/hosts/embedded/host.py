@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -16,6 +16,8 @@ from lib_negguide.hosts.embedded.result import Result
 from lib_negguide.hosts.embedded.samplers import Levels, Sampler, noise_levels
 from lib_negguide.hosts.embedded.samplers import sampler as sampler_named
 from lib_negguide.hosts.embedded.text import Condition
+from lib_negguide.image_prompt.injection import Injection
+from lib_negguide.image_prompt.prompt import NEGATIVE, POSITIVE, ImagePrompts
 from lib_negguide.plan import CAPTION, GuidancePlan, StepInfo
 from lib_negguide.settings import Schedule, Settings
 from lib_negguide.trace import Trace
@@ -25,6 +27,8 @@ SMALL = 50_000_000  # parameters of a UNet that gains little from a second threa
 
 OnStep = Callable[[int, int, float], None]
 """Called after each model call with its number from 0, their count, and sigma; what it raises ends the run."""
+Images = Union[ImagePrompts, Sequence[ImagePrompts], None]
+"""Image prompts of a batch: the same for all, or one for each picture."""
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Guidance:
     """One batch's guided denoiser: asks the plan at each call and predicts what it names.
 
     ``cond``: (B, T, C) of the prompts; ``box_texts``: the pictures' ordinary negative prompts; ``captions``: their
-    captions (DNP). ``cfg_scale`` is below 0 for DNS.
+    captions (DNP). ``cfg_scale`` is below 0 for DNS. ``images``: image prompts, of each picture its own.
     """
 
     model: checkpoint.Model
@@ -45,12 +49,25 @@ class Guidance:
     captions: Optional[Sequence[str]] = None
     calls: int = 0
     on_step: Optional[OnStep] = None
+    images: Sequence[ImagePrompts] = ()
     trace: Trace = field(init=False)
+    _inside: Optional[Injection] = None
     _texts: Dict[tuple, Condition] = field(default_factory=dict)
     _mixed: Dict[tuple, Condition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.trace = Trace(tuple(term.name for term in self.plan.terms))
+        names = self.images[0].names if self.images else ()
+        self.trace = Trace((*(term.name for term in self.plan.terms), *names))
+
+    @contextmanager
+    def injecting(self) -> Iterator[None]:
+        """Image prompts act inside."""
+        if not self.images:
+            yield
+            return
+        with Injection(self.model.unet) as self._inside:
+            yield
+        self._inside = None
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """Guided x0 (B, 4, h, w) of ``x`` at the level ``sigma`` (no dimension)."""
@@ -61,6 +78,8 @@ class Guidance:
         if branches:
             pairs = [(d, weight) for d, (_, weight) in zip(d_n, step.branches)]
             d_c = d_c + (formulas.perp_neg(d_c, d_u, pairs) if step.perp else formulas.three_branch(d_u, pairs))
+        if self.images:
+            step = replace(step, strengths=(*step.strengths, *self.images[0].strengths(level)))
         self.trace.record(level, step)
         if self.on_step is not None:
             self.on_step(call, self.calls, level)
@@ -89,6 +108,10 @@ class Guidance:
             groups.setdefault(condition.crossattn.shape[1], []).append(index)
         out: List[torch.Tensor] = [x] * len(conditions)
         for members in groups.values():
+            if self.images:
+                # What stands for the prompt has the positive pictures, everything else the unconditional place's.
+                sides = [POSITIVE if member == 1 else NEGATIVE for member in members]
+                self._inside.begin([prompts.rows(float(sigma))[side] for side in sides for prompts in self.images])
             for index, part in zip(members, self._forward(x, sigma, [conditions[i] for i in members])):
                 out[index] = part
         return out
@@ -131,7 +154,8 @@ class Run:
 
         A run may be cut anywhere where the sampler keeps no memory between steps (all but DPM++ 2M).
         """
-        return self.sampler.step(self.guidance, x, self.sigmas[first: None if last is None else last + 1], self.noise)
+        with self.guidance.injecting():
+            return self.sampler.step(self.guidance, x, self.sigmas[first: None if last is None else last + 1], self.noise)
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         """Latents for the decoder from ``x`` at the last level."""
@@ -198,6 +222,7 @@ class EmbeddedHost:
         scheduler: str = "automatic",
         size: Tuple[int, int] = (512, 512),
         on_step: Optional[OnStep] = None,
+        images: Images = None,
     ) -> Run:
         """One batch, ready to sample; arguments as :meth:`sample`."""
         if any(side % FACTOR or not 16 <= side <= 4096 for side in size):
@@ -218,11 +243,14 @@ class EmbeddedHost:
         plan = self.plan(settings, sigmas, boxes, captions)
         if dns is not None:
             cfg_scale = -dns.away(cfg_scale)  # eq. 19 of Desai and Vasconcelos
+            if images:
+                raise SettingsError("images", "some", "none while dns is on: it is the opposite of the prompt's text")
         noise = _Noise(seeds, (LATENT_CHANNELS, size[1] // FACTOR, size[0] // FACTOR), self.model.device)
         first = noise() * ((1.0 + sigmas[0] ** 2) ** 0.5 if chosen.name == "DDIM" else sigmas[0])
         with torch.no_grad():
             cond = self.model.encode(prompts)
-        guidance = Guidance(self.model, self.levels, plan, cond, boxes, cfg_scale, size, captions, chosen.calls(sigmas), on_step)
+        guidance = Guidance(self.model, self.levels, plan, cond, boxes, cfg_scale, size, captions, chosen.calls(sigmas), on_step,
+                            _each(images, len(prompts)))
         return Run(guidance, chosen, scheduler, sigmas, first, noise)
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int], settings=Settings(), *, batch_size: int = 16, captioner=None,
@@ -232,7 +260,8 @@ class EmbeddedHost:
         ``settings``: :class:`Settings`, a :class:`Schedule` or a ready :class:`GuidancePlan`;
         ``negative_prompts``: the ordinary negative prompt, one for all or one each;
         ``size``: width and height in pixels, multiples of 8; ``scheduler``: "automatic" as
-        the WebUI. Raises :class:`SettingsError`; :class:`HostError` where the result is not a picture.
+        the WebUI; ``images``: pictures as prompts (:func:`lib_negguide.image_prompt.prompt.prepare`), the same for all or
+        one each. Raises :class:`SettingsError`; :class:`HostError` where the result is not a picture.
 
         Auto-DNP is the whole of it in one call: see :func:`lib_negguide.hosts.embedded.dns.auto` for ``captioner``,
         ``cache``, ``clip`` and ``on_dns_step``; with ``captions``, one a picture, there are no negative pictures.
@@ -247,29 +276,39 @@ class EmbeddedHost:
     @torch.no_grad()
     def sample_once(self, prompts: Sequence[str], seeds: Sequence[int], settings=Settings(), *, batch_size: int = 16,
                     negative_prompts: Union[str, Sequence[str]] = "", captions: Optional[Sequence[str]] = None,
-                    on_step: Optional[OnStep] = None, **options) -> Result:
+                    on_step: Optional[OnStep] = None, images: Images = None, **options) -> Result:
         """One sampling of all pictures; of auto-DNP the last, which needs ``captions``. Otherwise as :meth:`sample`."""
         boxes = [negative_prompts] * len(prompts) if isinstance(negative_prompts, str) else list(negative_prompts)
-        images, run = [], None
+        prompted, pictures, run = _each(images, len(prompts)), [], None
         batches = -(-len(prompts) // batch_size)
         for number in range(batches):
             part = slice(number * batch_size, (number + 1) * batch_size)
             counted = _counted(on_step, number, batches)
             of_part = None if captions is None else captions[part]
             with self.threads():
-                run = self.prepare(prompts[part], seeds[part], settings, boxes[part], of_part, on_step=counted, **options)
+                run = self.prepare(prompts[part], seeds[part], settings, boxes[part], of_part, on_step=counted,
+                                   images=prompted[part], **options)
                 latents = run.finish(run.between(run.latents))
                 if not torch.isfinite(latents).all():
                     raise HostError("NegGuide: the model gave numbers that are not finite; try another precision (--dtype)")
-                images.append(self.model.decode(latents))
+                pictures.append(self.model.decode(latents))
         if run is None:
             raise SettingsError("prompts", list(prompts), "at least one")
-        return Result(torch.cat(images), run.guidance.trace, run.scheduler)
+        return Result(torch.cat(pictures), run.guidance.trace, run.scheduler)
 
 
 def _asked(settings, name: str):
     """The part ``dns`` or ``dnp`` of settings that are on, else ``None``."""
     return getattr(settings, name) if isinstance(settings, Settings) and settings.enabled else None
+
+
+def _each(images: Images, count: int) -> Sequence[ImagePrompts]:
+    """Image prompts of each of so many pictures; none at all for none."""
+    if isinstance(images, ImagePrompts):
+        return [images] * count
+    if images and len(images) != count:
+        raise SettingsError("images", len(images), f"as many as prompts ({count})")
+    return images or ()
 
 
 def _counted(on_step: Optional[OnStep], batch: int, batches: int) -> Optional[OnStep]:
