@@ -14,8 +14,10 @@ from fastapi.dependencies.utils import get_parameterless_sub_dependant
 from lib_negguide.webui import editor
 from lib_negguide.webui.api.access import identified
 from lib_negguide.webui.api.answers import checked
+from lib_negguide.webui.api.negatives import caption, captioners, dns
 from lib_negguide.webui.api.presets import delete_preset, list_presets, save_preset
 from lib_negguide.webui.api.schedules import schedule, schema, version
+from lib_negguide.webui.forms import CaptionForm, DnsForm, described
 
 ROOT = "/negguide/v1"
 
@@ -25,16 +27,20 @@ CHECKED = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img")
 
 def add(_demo: Any, app: FastAPI) -> None:
     """Add the endpoints to the host's server."""
-    for path, method, endpoint in (
-        ("/version", "GET", version),
-        ("/schema", "GET", schema),
-        ("/fields", "GET", editor.tables),
-        ("/presets", "GET", list_presets),
-        ("/presets", "POST", save_preset),
-        ("/presets/{name}", "DELETE", delete_preset),
-        ("/schedule", "POST", schedule),
+    for path, method, endpoint, form in (
+        ("/version", "GET", version, None),
+        ("/schema", "GET", schema, None),
+        ("/fields", "GET", editor.tables, None),
+        ("/presets", "GET", list_presets, None),
+        ("/presets", "POST", save_preset, None),
+        ("/presets/{name}", "DELETE", delete_preset, None),
+        ("/schedule", "POST", schedule, None),
+        ("/captioners", "GET", captioners, None),
+        ("/caption", "POST", caption, CaptionForm),
+        ("/dns", "POST", dns, DnsForm),
     ):
-        app.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)])
+        app.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)],
+                          openapi_extra=described(form) if form else None)
     for route in app.routes:
         if getattr(route, "path", None) in CHECKED:
             route.dependant.dependencies.append(get_parameterless_sub_dependant(depends=Depends(checked), path=route.path))
