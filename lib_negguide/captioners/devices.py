@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import traceback
 
 from lib_negguide.errors import CaptionerError, SettingsError
 
@@ -49,6 +51,12 @@ def free(device) -> None:
             torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def let_go(error: BaseException) -> None:
+    """The calls that ``error`` came through hold no models and tensors any more, also while the error is held."""
+    traceback.clear_frames(error.__traceback__)
+    gc.collect()
 
 
 def empty(model) -> None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import gc
 import logging
-import traceback
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, NoReturn, Optional, Sequence
 
-from lib_negguide.errors import CaptionerError
+from lib_negguide.errors import CaptionerError, NegGuideError
 
 from . import files
 from .base import How, Loadable
-from .devices import device_of, dtype_of, empty, free
+from .devices import device_of, dtype_of, empty, free, let_go
 from .weights import load
 
 log = logging.getLogger("NegGuide")
@@ -88,14 +87,14 @@ class Pretrained(Loadable):
             gc.collect()
             free(self.device)
 
-    def _failed(self, error: BaseException, what: str) -> None:
+    def _failed(self, error: BaseException, what: str) -> NoReturn:
         """Give all memory back, then raise; the frames that the error remembers hold no tensors either."""
         import torch
 
         self.close()
-        traceback.clear_frames(error.__traceback__)
+        let_go(error)
         free(self.device)
-        if not isinstance(error, Exception) or isinstance(error, CaptionerError):
+        if not isinstance(error, Exception) or isinstance(error, NegGuideError):
             raise error
         if isinstance(error, torch.cuda.OutOfMemoryError):
             raise CaptionerError(f"NegGuide: the captioner {self.name} {what}: not enough memory on {self.device}; "

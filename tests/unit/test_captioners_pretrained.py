@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lib_negguide.captioners import CaptionerError, How, opened, pretrained, release
-from lib_negguide.errors import SettingsError
+from lib_negguide.errors import HostError, SettingsError
 from tests import tiny_captioners
 
 PICTURES = [tiny_captioners.picture(seed) for seed in range(2)]
@@ -181,7 +181,7 @@ class Interrupted(BaseException):
 
 
 @pytest.mark.parametrize("kind", tiny_captioners.KINDS)
-@pytest.mark.parametrize("error", [KeyboardInterrupt, Interrupted, RuntimeError])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Interrupted, RuntimeError, HostError])
 @pytest.mark.parametrize("count", [1, 5])
 def test_ended_in_the_middle(folder, kind, error, count, models):
     """Also while the exception, and so every frame that it went through, is still held."""

@@ -3,6 +3,7 @@
 import importlib
 import sys
 import types
+import weakref
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,7 @@ def test_its_files_are_not_there(inside, lacking):
 
 def test_the_host_fails_to_fetch(inside):
     inside.opts.negguide_captioner_downloads = True
-    with pytest.raises(CaptionerError, match="could not be loaded; choose another.*storage.googleapis.com"), inside.interrogator.opened(WEBUI):
+    with pytest.raises(CaptionerError, match="could not be loaded; choose another captioner.*storage.googleapis.com"), inside.interrogator.opened(WEBUI):
         pass
     assert inside.host.blip_model is None
 
@@ -183,6 +184,24 @@ def test_failures_give_everything_back(blip, monkeypatch, error, place, keep):
         with blip.interrogator.opened(WEBUI) as captioner:
             captioner.caption([RED])
     assert blip.host.blip_model is None and [model.weight.device.type for model in made] == ["meta"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TypeError])
+def test_half_loaded(blip, monkeypatch, error):
+    """What the host had made when it failed is gone, though the exception still remembers its way."""
+    made = []
+
+    def load():
+        model = kind()
+        made.append(weakref.ref(model))
+        raise error("no such key")
+
+    kind = type(blip.host.load_blip_model())
+    monkeypatch.setattr(blip.host, "load_blip_model", load)
+    with pytest.raises(KeyboardInterrupt if error is KeyboardInterrupt else CaptionerError) as held:
+        with blip.interrogator.opened(WEBUI):
+            pass
+    assert [model() for model in made] == [None], held
 
 
 def test_interrupted_between_pictures(blip):

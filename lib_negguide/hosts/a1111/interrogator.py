@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, NoReturn, Optional, Sequence
 
 import torch
 from modules import devices, paths_internal, shared
 
 from lib_negguide import captioners
 from lib_negguide.captioners import Captioner, CaptionerError, How, Loadable, NotHere, Tick
-from lib_negguide.captioners.devices import empty
+from lib_negguide.captioners.devices import empty, let_go
 from lib_negguide.captioners.files import below, digest
+from lib_negguide.errors import NegGuideError
 from lib_negguide.hosts.a1111 import memory
 
 FOLDER = "negguide-captioners"
@@ -63,22 +64,29 @@ class HostBlip(Loadable):
             host.blip_model = host.blip_model.to(devices.device_interrogate)
             host.dtype = next(host.blip_model.parameters()).dtype
             self.name = self.name or f"webui@{digest(_checkpoint())[:10]}"
-        except Exception as error:
-            self.close()
-            raise CaptionerError("NegGuide: the WebUI's own BLIP could not be loaded; choose another captioner, for example blip-base. "
-                                 f"{type(error).__name__}: {error}") from error
+        except BaseException as error:
+            self._failed(error, "could not be loaded; choose another captioner, for example blip-base")
 
     def caption(self, images: Sequence, how: How = How()) -> List[str]:
         said = []
-        with _lengths(self.host.blip_model, how):
-            for image in images:
-                if self.tick:
-                    self.tick()
-                try:
+        try:
+            with _lengths(self.host.blip_model, how):
+                for image in images:
+                    if self.tick:
+                        self.tick()
                     said.append(self.host.generate_caption(image.convert("RGB")).strip())
-                except Exception as error:
-                    raise CaptionerError(f"NegGuide: the WebUI's own BLIP failed: {type(error).__name__}: {error}") from error
+        except BaseException as error:
+            self._failed(error, "failed")
         return said
+
+    def _failed(self, error: BaseException, what: str) -> NoReturn:
+        """Give all memory back, then raise; what a tick raises goes on as it is."""
+        self.close()
+        let_go(error)
+        devices.torch_gc()
+        if not isinstance(error, Exception) or isinstance(error, NegGuideError):
+            raise error
+        raise CaptionerError(f"NegGuide: the WebUI's own BLIP {what}: {type(error).__name__}: {error}") from error
 
     def rest(self) -> None:
         self.host.send_blip_to_ram()
