@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Iterator, List, Optional, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from lib_negguide import world
 from lib_negguide.errors import SettingsError
 from lib_negguide.presets import WINDOWS
 from lib_negguide.schedule import UNITS
-from lib_negguide.settings import Negative, Settings
+from lib_negguide.settings import Dnp, Negative, Settings, fields
 
 NEGATIVE_FORM = "TEXT[@WINDOW][*WEIGHT]"
 NEGATIVE_HELP = """\
@@ -25,6 +25,13 @@ how a negative is written:  TEXT[@WINDOW][*WEIGHT]
   mustache@noun*1.5         with weight 1.5 (0 to 2; 1 is an ordinary negative prompt)
 curves, and texts with @ or * in them: --settings
 """
+
+OPTIONS = {"steps": "dns-steps", "size": "dns-size", "text": "caption"}
+"""Fields of Dnp whose option has another name."""
+
+HELP = {"captioner": "auto (the small model's own, blip-base for other models), blip-base, blip-large, blip2, a folder or a model id.",
+        "text": "A caption for all pictures; no negative picture is made.",
+        "scale": "How strongly to move away from the prompt (default: the guidance scale)"}
 
 _NEGATIVE = re.compile(r"(?P<text>[^@]*?)(?:@(?P<window>[^@*]*))?(?:\*(?P<weight>[0-9.]+))?\Z", re.DOTALL)
 
@@ -52,22 +59,29 @@ def parse_negative(written: str) -> Negative:
     return Settings.parse({"negatives": [data]}).negatives[0]
 
 
-def _window(written: str, window: str) -> dict:
+def parse_window(written: str) -> dict:
+    """WINDOW[*WEIGHT] in the form above to the fields of a window; raises :class:`SettingsError`."""
+    window, _, weight = written.partition("*")
+    data = _window(written, window.strip(), "--window") if window.strip() else {}
+    return {**data, "weight": _number(written, weight, "--window")} if weight else data
+
+
+def _window(written: str, window: str, option: str = "--negative") -> dict:
     if window.lower() in presets():
         return presets()[window.lower()].dict(exclude_defaults=True)
     parts = [part.strip() for part in window.split(":")]
     if len(parts) not in (2, 3) or (len(parts) == 3 and parts[2] not in UNITS):
-        raise SettingsError("--negative", written, "a window START:STOP, START:STOP:UNIT with unit "
+        raise SettingsError(option, written, "a window START:STOP, START:STOP:UNIT with unit "
                             + ", ".join(UNITS) + ", or a preset: " + ", ".join(presets()))
-    data = {name: _number(written, part) for name, part in zip(("start", "stop"), parts) if part}
+    data = {name: _number(written, part, option) for name, part in zip(("start", "stop"), parts) if part}
     return {**data, "unit": parts[2]} if len(parts) == 3 else data
 
 
-def _number(written: str, text: str) -> float:
+def _number(written: str, text: str, option: str = "--negative") -> float:
     try:
         return float(text)
     except ValueError:
-        raise SettingsError("--negative", written, f"{text!r} is not a number") from None
+        raise SettingsError(option, written, f"{text!r} is not a number") from None
 
 
 def seeds(written: str) -> List[int]:
@@ -106,6 +120,75 @@ def sampling_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--scheduler", default="automatic", help="automatic, uniform, karras, exponential or sgm uniform")
     group.add_argument("--size", type=size, help="e.g. 512 or 512x768 (default: what the model was made for)")
     group.add_argument("--batch", type=int, default=8, help="pictures at a time (default %(default)s)")
+
+
+def captioner_options(parser: argparse.ArgumentParser) -> None:
+    """What finds captioners and keeps negative pictures."""
+    group = parser.add_argument_group("captioner and cache")
+    group.add_argument("--cache", type=Path, metavar="FOLDER", help="keep diffusion-negative pictures and their captions there")
+    group.add_argument("--download", action="store_true", help="fetch captioner or CLIP from huggingface.co where they are missing")
+
+
+def dnp_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    """Options of diffusion-negative prompting, from the table of its fields; :func:`dnp_of` reads them."""
+    group = parser.add_argument_group("negative pictures and captions")
+    rows = {row["name"]: row for row in fields(Dnp)}
+    for name in names:
+        row, default = rows[name], rows[name]["default"]
+        words = HELP.get(name, row["help"]).replace("%", "%%")
+        option, place = "--" + OPTIONS.get(name, name.replace("_", "-")), "dnp_" + name
+        if name == "window":
+            group.add_argument(option, metavar="WINDOW[*WEIGHT]", dest=place, help=words + " Written as for a negative, e.g. 5.8:1.6*0.7")
+        elif default is False:
+            group.add_argument(option, action="store_true", default=None, dest=place, help=words)
+        elif row["choices"]:
+            group.add_argument(option, choices=row["choices"], dest=place, help=f"{words} (default {default})")
+        else:
+            kind = type(default) if isinstance(default, (int, str)) else float
+            shown = f" (default {default})" if default else ""
+            group.add_argument(option, type=kind, metavar="TEXT" if kind is str else "NUMBER", dest=place, help=words + shown)
+
+
+def dnp_of(arguments, base: Optional[dict] = None) -> dict:
+    """``base``, as the API takes it, with what the options of :func:`dnp_options` say on top."""
+    data = dict(base or {})
+    given = {name[4:]: value for name, value in vars(arguments).items() if name.startswith("dnp_") and value is not None}
+    if "window" in given:
+        given["window"] = parse_window(given["window"])
+    if "text" in given:
+        given.setdefault("captioner", "text")
+    return {**data, **given}
+
+
+def tell_resumed(count: int) -> None:
+    if count:
+        print(f"there already: {count}")
+
+
+@contextmanager
+def showing(arguments, settings: Settings, host, captions: bool = False, clip: bool = False) -> Iterator[dict]:
+    """What :meth:`EmbeddedHost.sample` needs for auto-DNP: cache, captioner, CLIP, a progress bar of negative pictures.
+
+    Nothing for other settings. Weights that are missing are said here, before anything is sampled; what was
+    loaded is kept until the end. ``captions``: they are there already, or not wanted; ``clip``: it is wanted anyway.
+    """
+    dnp = settings.dnp if settings.enabled else None
+    if dnp is None:
+        yield {}
+        return
+    from lib_negguide import captioners, metrics
+    from lib_negguide.cache import Pictures
+    from lib_negguide.hosts.embedded.dns import needs_clip, opener
+
+    with ExitStack() as stack:
+        extra = {"cache": Pictures(arguments.cache) if arguments.cache else None}
+        if not captions and dnp.captioner != "text":
+            extra["captioner"] = opener(dnp, host, arguments.download, keep="loaded")
+            stack.callback(captioners.release)
+            extra["on_dns_step"] = stack.enter_context(progress("negative pictures"))
+        if clip or needs_clip(dnp, () if captions else None):
+            extra["clip"] = stack.enter_context(metrics.opened(device=host.model.device, downloads=arguments.download))
+        yield extra
 
 
 def load(arguments):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Optional
 
 from lib_negguide import __version__
 from lib_negguide.commands import common
@@ -12,7 +13,7 @@ from lib_negguide.errors import NegGuideError, SettingsError
 from lib_negguide.settings import COMBINE, Settings
 
 # As in a WebUI's infotext, so that a picture made here can be sent to txt2img there.
-ON, SCHEDULE = "NegGuide", "NegGuide schedule"
+ON, SCHEDULE, CAPTION, SCORES = "NegGuide", "NegGuide schedule", "NegGuide caption", "NegGuide scores"
 SCHEDULERS = {"uniform": "Uniform", "karras": "Karras", "exponential": "Exponential", "sgm uniform": "SGM Uniform"}
 
 EXAMPLES = """\
@@ -20,6 +21,7 @@ examples:
   python -m lib_negguide generate "a portrait of a person" --negative mustache@noun --seeds 1-4
   python -m lib_negguide generate "a portrait of a person" -n glasses@5.8:1.6 -n hat@0.2:1:fraction*0.8
   python -m lib_negguide generate "a castle" --model v1-5.safetensors --negative-prompt "fog" --settings mine.json
+  python -m lib_negguide generate "a red circle and a blue square" --settings '{"dnp": {}}'
 """
 
 
@@ -38,11 +40,12 @@ def add(commands) -> None:
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write what was done at each model call as JSON")
     common.model_options(parser)
     common.sampling_options(parser)
+    common.captioner_options(parser)
     parser.set_defaults(run=run)
 
 
-def settings_of(arguments) -> Settings:
-    """Settings from ``--settings``, then ``--negative`` and ``--combine`` on top; raises :class:`SettingsError`."""
+def settings_of(arguments, dnp: Optional[dict] = None) -> Settings:
+    """Settings from ``--settings``, then ``--negative``, ``--combine`` and ``dnp`` on top; raises :class:`SettingsError`."""
     text = arguments.settings or "{}"
     if not text.lstrip().startswith("{"):
         file = Path(text)
@@ -54,6 +57,8 @@ def settings_of(arguments) -> Settings:
     data["negatives"] = data.get("negatives", []) + added
     if arguments.combine:
         data["combine"] = arguments.combine
+    if dnp is not None:
+        data["dnp"] = {**data.get("dnp", {}), **dnp}
     return Settings.parse(data)
 
 
@@ -61,23 +66,40 @@ def run(arguments) -> int:
     settings = settings_of(arguments)
     host = common.load(arguments)
     options = common.sampling(arguments, host)
-    with common.progress("sampling") as on_step:
-        result = host.sample([arguments.prompt] * len(arguments.seeds), arguments.seeds, settings,
-                             negative_prompts=arguments.negative_prompt, on_step=on_step, **options)
+    prompts = [arguments.prompt] * len(arguments.seeds)
+    with common.showing(arguments, settings, host) as extra, common.progress("sampling") as on_step:
+        result = host.sample(prompts, arguments.seeds, settings, negative_prompts=arguments.negative_prompt, on_step=on_step,
+                             **extra, **options)
     arguments.out.mkdir(parents=True, exist_ok=True)
     sigmas = [call.sigma for call in result.trace.calls]
-    for seed, image in zip(arguments.seeds, result.pil()):
+    for number, (seed, image) in enumerate(zip(arguments.seeds, result.pil())):
         path = free_name(arguments.out, seed)
-        save(image, path, infotext(arguments.prompt, arguments.negative_prompt, settings, sigmas, host, seed, options, result.scheduler))
-        print(path)
+        caption = result.negatives[number].text if result.negatives else ""
+        save(image, path, infotext(arguments.prompt, arguments.negative_prompt, settings, sigmas, host, seed, options, result.scheduler,
+                                   caption, scores_of(result, number)))
+        print(f"{path}: {caption}" if caption else path)
     for line in result.trace.summary():
         print(line)
-    if result.trace.extra_evaluations:
-        calls = len(result.trace.calls)
-        print(f"predictions per picture: {2 * calls + result.trace.extra_evaluations} instead of {2 * calls}")
+    usual, spent = 2 * len(result.trace.calls), result.evaluations(0)
+    if spent != usual:
+        print(f"predictions per picture: {spent} instead of {usual}")
     if arguments.trace:
         arguments.trace.write_text(json.dumps(result.trace.to_dict(), indent=1), "utf-8")
     return 0
+
+
+def scores_of(result, number: int) -> Optional[dict]:
+    """CLIP scores of one picture, JSON-ready; ``None`` where there are none."""
+    if not result.scores:
+        return None
+    without, guided = result.scores[number]
+    return {"with": guided.to_dict(), "without": without.to_dict(), "kept": "without" if result.without[number] else "with"}
+
+
+def scores_text(scores: dict) -> str:
+    """As the WebUI's infotext has it: whole prompt / least object, with and without the caption."""
+    with_it, without = ("/".join(f"{value:.4f}" for value in scores[which].values() if value is not None) for which in ("with", "without"))
+    return f"{with_it} with, {without} without the caption" + (", kept without" if scores["kept"] == "without" else "")
 
 
 def free_name(folder: Path, seed: int) -> Path:
@@ -88,8 +110,11 @@ def free_name(folder: Path, seed: int) -> Path:
     return path
 
 
-def infotext(prompt, negative_prompt, settings: Settings, sigmas, host, seed, options, scheduler) -> str:
-    """The WebUI's form: prompt, negative prompt, and ``Key: value`` pairs; windows in sigma."""
+def infotext(prompt, negative_prompt, settings: Settings, sigmas, host, seed, options, scheduler, caption: str = "", scores=None) -> str:
+    """The WebUI's form: prompt, negative prompt, and ``Key: value`` pairs; windows in sigma.
+
+    ``caption``: the picture's own (DNP); ``scores``: of :func:`scores_of`.
+    """
     from lib_negguide.hosts.embedded.samplers import sampler
 
     width, height = options["size"]
@@ -101,6 +126,10 @@ def infotext(prompt, negative_prompt, settings: Settings, sigmas, host, seed, op
         pairs[ON] = __version__
         if data:
             pairs[SCHEDULE] = json.dumps(data, ensure_ascii=False)
+        if caption:
+            pairs[CAPTION] = caption
+        if scores:
+            pairs[SCORES] = scores_text(scores)
     lines = [prompt] + ([f"Negative prompt: {negative_prompt}"] if negative_prompt else [])
     return "\n".join([*lines, ", ".join(f"{key}: {quoted(value)}" for key, value in pairs.items())])
 

@@ -27,7 +27,7 @@ def run(checkpoint, capsys, tmp_path, monkeypatch):
     return call
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["demo"], ["bench"], ["bench", "overhead"], ["bench", "windows"]])
+@pytest.mark.parametrize("command", [[], ["generate"], ["dns"], ["dnp"], ["demo"], ["bench"], ["bench", "overhead"], ["bench", "windows"]])
 def test_help(run, command):
     code, out, err = run(*command, "--help", model=False)
     assert code == 0 and out.startswith("usage: python -m lib_negguide") and not err
@@ -101,6 +101,18 @@ def test_branches_say_what_they_cost(run):
     (["generate", "x", "--device", "toaster"], 2, "toaster"),
     (["generate", "x", "--out", "/dev/null/x", "--steps", "1"], 1, "/dev/null"),
     (["demo", "--window", "never"], 2, "never"),
+    (["dns"], 2, "PROMPT"),
+    (["dnp"], 2, "at least one prompt"),
+    (["dns", "--prompts", "none.txt"], 2, "none.txt"),
+    (["dnp", "x", "--dns-steps", "2"], 2, "dnp.steps = 2.0"),
+    (["dnp", "x", "--window", "5"], 2, "--window"),
+    (["dnp", "x", "--window", "5:1*x"], 2, "--window"),
+    (["dnp", "x", "--scale", "0.5", "--meaning", "host"], 2, "dnp.scale"),
+    (["dnp", "x", "--captioner", "none-such"], 1, "none-such"),
+    (["dnp", "x", "--settings", '{"enabled": false}'], 2, "enabled"),
+    (["dnp", "x", "--captions", "none.txt"], 2, "none.txt"),
+    (["dns", "x", "--cache", "/dev/null/x"], 1, "/dev/null"),
+    (["dns", "x", "--out", "/dev/null/x"], 1, "/dev/null"),
     (["bench", "windows", "--points", "0,99"], 2, "--points"),
     (["bench", "overhead", "--webui-url", "localhost:7860"], 2, "--webui-url"),
     (["bench", "overhead", "--webui-url", "http://127.0.0.1:9"], 1, "cannot be reached"),
