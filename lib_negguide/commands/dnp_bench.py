@@ -25,6 +25,7 @@ rows, each a picture of the same prompt and seed:
   random        the caption of another prompt's diffusion-negative picture
   auto-DNP      the caption of its own
   true          what its own truly shows, said by the judge (small world only): an upper bound of any captioner
+  own failure   no DNP: the caption of the plain picture where it tells something else than the prompt, else plain (small world only)
   --variant     NAME=JSON: as auto-DNP, under these settings of the API, e.g. 'half={"dnp": {"window": {"weight": 0.5}}}'
 """
 EXAMPLES = """\
@@ -166,6 +167,9 @@ def _tasks(studio: Studio, category: Category, cfg: float, arguments) -> Tuple[L
     tasks["auto-DNP"] = row(captions)
     if truth is not None:
         tasks["true (upper bound)"] = row(truth)
+    failures = studio.scorer.failures(studio.captions(plain), [pair.prompt for pair in chosen])
+    if failures is not None:
+        tasks["own failure (no DNP)"] = row(failures)
     for name, settings in arguments.variant:
         tasks[name] = _variant(studio, chosen, cfg, settings, row)
     studio.paint([task for each in tasks.values() for task in each], f"{label}: rows")

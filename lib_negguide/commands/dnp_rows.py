@@ -56,6 +56,9 @@ class Scorer(Protocol):
     def describe(self, images: Sequence[Any]) -> Optional[List[str]]:
         """The true descriptions of pictures, where this is known."""
 
+    def failures(self, captions: Sequence[str], prompts: Sequence[str]) -> Optional[List[str]]:
+        """The captions of plain pictures that are not what their prompts ask for, "" for the others, where words can tell."""
+
     def agree(self, captions: Sequence[str], images: Sequence[Any]) -> Optional[List[bool]]:
         """Whether captions say exactly what is there, where this is known."""
 
@@ -74,6 +77,9 @@ class ClipScorer:
         return [{"full": score.full, "minimum": score.full if score.minimum is None else score.minimum} for score in found]
 
     def describe(self, images):
+        return None
+
+    def failures(self, captions, prompts):
         return None
 
     def agree(self, captions, images):

@@ -31,6 +31,19 @@ def test_objects_found(verdict, prompt, shares):
     assert sorted(dnp.found(verdict, prompt)) == sorted(shares)
 
 
+@pytest.mark.parametrize(("caption", "prompt", "lacks"), [
+    ("a blue ring and a red circle", PAIR, False),
+    ("a blue ring and a red ring", PAIR, True),
+    ("a bare face", PAIR, True),
+    ("", PAIR, True),
+    ("a portrait of a person with glasses and a hat", "a portrait of a person with a hat", False),
+    ("a bare face", "a portrait of a person with a hat", True),
+])  # fmt: skip
+def test_a_caption_that_tells_of_a_failure(caption, prompt, lacks):
+    assert dnp.lacks(caption, prompt) is lacks
+    assert dnp.JudgeScorer().failures([caption], [prompt]) == [caption if lacks else ""]
+
+
 def test_a_prompt_of_another_world_is_refused():
     with pytest.raises(ValueError, match="castle"):
         dnp.asked("a castle")
@@ -89,7 +102,7 @@ def test_clip_scores_take_the_judges_place():
 
     scorer = dnp_rows.ClipScorer(Clip())
     assert scorer.scores([None, None], ["a and b", "a"]) == [{"full": 0.3, "minimum": 0.2}, {"full": 0.25, "minimum": 0.25}]
-    assert scorer.describe([]) is None and scorer.agree([], []) is None
+    assert scorer.describe([]) is None and scorer.failures([], []) is None and scorer.agree([], []) is None
     rows = [dnp_report.Row(name, [{"full": value, "minimum": value}] * 4, 1.5) for name, value in (("plain", 0.25), ("other", 0.5))]
     assert "+0.2500 (+0.2500 to +0.2500) | 4 / 0" in dnp_report.table(scorer.metrics, rows)
 
@@ -111,7 +124,7 @@ def reports(tmp_path_factory):
 
 def test_report(reports):
     text = (reports / "guidance-5.md").read_text("utf-8")
-    for word in ("two shapes: 3 pairs", "portraits: 3 pairs", "| auto-DNP", "| true (upper bound)", "| dictionary", "| random", "| half"):
+    for word in ("two shapes: 3 pairs", "portraits: 3 pairs", "| auto-DNP", "| true (upper bound)", "| own failure", "| dictionary", "| random", "| half"):
         assert word in text
     with Image.open(reports / "guidance-5.png") as image:
         assert image.width > 500

@@ -62,6 +62,14 @@ def found(verdict: Verdict, prompt: str) -> list[float]:
     return max(assigned, key=lambda shares: (min(shares), sum(shares)))
 
 
+def lacks(caption: str, prompt: str) -> bool:
+    """Whether a picture of this caption is not what the prompt asks for; by the captions' words alone, no judge."""
+    said, wanted = captioner.read(caption), asked(prompt)
+    if said is None or said.kind != wanted.kind:
+        return True
+    return not set(wanted.worn) <= set(said.worn) or sorted(wanted.shapes) != sorted(said.shapes)
+
+
 def words(verdict: Verdict) -> set[str]:
     """Words for all that is seen."""
     return {*verdict.worn, *(["person"] if verdict.kind == "portrait" else []), *(word for thing in verdict.shapes for word in thing)}
@@ -101,6 +109,9 @@ class JudgeScorer:
 
     def describe(self, images):
         return [captioner.describe(_attributes(verdict)) for verdict in self.verdicts(images)]
+
+    def failures(self, said, prompts):
+        return [text if lacks(text, prompt) else "" for text, prompt in zip(said, prompts, strict=True)]
 
     def agree(self, said, images):
         return [captioner.agrees(text, _attributes(verdict)) for text, verdict in zip(said, self.verdicts(images), strict=True)]
