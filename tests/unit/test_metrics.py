@@ -8,40 +8,30 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from lib_negguide import clip_model, metrics
 from lib_negguide.errors import ModelError, SettingsError
 from lib_negguide.metrics import ClipScores, Score, objects
-from tests import with_open_clip
+from tests import tiny_clip, with_open_clip
+from tests.tiny_clip import LOOK
 
 with_open_clip.ready()
 
 import open_clip  # noqa: E402
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES  # noqa: E402
 
-CONFIG = {
-    "embed_dim": 16, "quick_gelu": True,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-}
-LOOK = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
 PROMPT = "a red circle and a blue square"
 
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(0)
-    return open_clip.CLIP(**CONFIG).eval()
+    return tiny_clip.model()
 
 
 @pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
+def folder(tmp_path_factory):
     """A tiny CLIP as open_clip keeps its models on the hub."""
-    folder = tmp_path_factory.mktemp("tiny-clip")
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG, "preprocess_cfg": LOOK}))
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
-    return folder
+    return tiny_clip.write(tmp_path_factory.mktemp("tiny-clip"))
 
 
 @pytest.fixture(autouse=True)

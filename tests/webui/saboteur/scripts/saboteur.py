@@ -103,8 +103,16 @@ def count(params):
     seen["calls"] += 1
 
 
+def open_clip():
+    """Make it importable in the stand-in, which runs in the tests' environment."""
+    from tests import with_open_clip
+
+    with_open_clip.ready()
+
+
 def add_endpoint(_demo, app):
     app.add_api_route("/saboteur/seen", lambda: seen, methods=["GET"])
+    app.add_api_route("/saboteur/open_clip", open_clip, methods=["POST"])
 
 
 original_find = getattr(captioners.find, "original", captioners.find)
