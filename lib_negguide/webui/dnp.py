@@ -156,16 +156,17 @@ def check(p, dnp: Dnp) -> None:
         clip_model.find(*_clip_place())
 
 
-def _clip_place() -> Tuple[str, List[Path]]:
-    return shared.opts.negguide_clip or "auto", [Path(paths_internal.models_path) / "CLIP"]
+def _clip_place() -> Tuple[str, List[Path], bool]:
+    """What :func:`lib_negguide.clip_model.find` takes; fetched where captioners may be."""
+    return shared.opts.negguide_clip or "auto", [Path(paths_internal.models_path) / "CLIP"], bool(shared.opts.negguide_captioner_downloads)
 
 
 @contextmanager
 def clip() -> Iterator[metrics.ClipScores]:
     """CLIP, where and as long as the captioner is, for a ``with`` block."""
-    spec, folders = _clip_place()
+    spec, folders, downloads = _clip_place()
     memory.make_room()
-    with metrics.opened(spec, folders=folders, device=devices.device_interrogate, keep=interrogator.keep()) as opened:
+    with metrics.opened(spec, folders=folders, device=devices.device_interrogate, keep=interrogator.keep(), downloads=downloads) as opened:
         yield opened
 
 
