@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from modules import script_callbacks
 
-from lib_negguide import captioners
 from lib_negguide.hosts.a1111 import denoiser
 from lib_negguide.webui import api, options, xyz
 
@@ -14,7 +13,7 @@ def register() -> None:
     script_callbacks.on_ui_settings(options.add, name="negguide")
     script_callbacks.on_before_ui(xyz.add, name="negguide")
     script_callbacks.on_app_started(api.add, name="negguide")
-    script_callbacks.on_script_unloaded(captioners.release, name="negguide")
+    script_callbacks.on_script_unloaded(options.release, name="negguide")
     script_callbacks.on_cfg_denoiser(denoiser.on_cfg_denoiser, name="negguide")
     script_callbacks.on_cfg_denoised(denoiser.on_cfg_denoised, name="negguide")
     script_callbacks.on_cfg_after_cfg(denoiser.on_cfg_after_cfg, name="negguide")

@@ -7,7 +7,7 @@ import torch
 from modules import shared
 from modules.options import OptionInfo
 
-from lib_negguide import captioners
+from lib_negguide import captioners, metrics
 from lib_negguide.captioners.devices import DTYPES
 
 SECTION = ("negguide", "NegGuide")
@@ -37,9 +37,9 @@ def add() -> None:
             "auto", "Captioner: precision", gr.Radio, {"choices": list(DTYPES)},
         ).info("auto: fp16 on a graphics card, fp32 on the processor")),
         ("negguide_captioner_keep", OptionInfo(
-            "cpu", "Captioner: after use", gr.Radio, {"choices": list(captioners.KEEP)}, onchange=captioners.release,
+            "cpu", "Captioner: after use", gr.Radio, {"choices": list(captioners.KEEP)}, onchange=release,
         ).info("unload: all its memory is given back; cpu: it waits in main memory; loaded: it stays on the graphics card, "
-               "which --medvram and --lowvram do not allow")),
+               "which --medvram and --lowvram do not allow; CLIP likewise")),
         ("negguide_captioners", OptionInfo(
             "", "Captioner: folder of captioners", restrict_api=True,
         ).info("each of them a folder in it; empty: negguide-captioners in the WebUI's models folder")),
@@ -49,6 +49,12 @@ def add() -> None:
     ):
         option.section = SECTION
         shared.opts.add_option(name, option)
+
+
+def release() -> None:
+    """Give back the memory of models that were kept."""
+    captioners.release()
+    metrics.release()
 
 
 def _cards():
