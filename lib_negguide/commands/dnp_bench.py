@@ -16,6 +16,7 @@ from lib_negguide.settings import Dnp, Settings
 
 FIELDS = ("scale", "meaning", "steps", "size", "captioner", "beams", "min_tokens", "max_tokens")
 SHARES, SIZES = (1.0, 0.5, 0.33, 0.25, 0.15), (1.0, 0.75, 0.5)
+SHOWN = 4  # pairs of each category on the sheet of pictures
 DICTIONARY = "ugly, blurry, low quality"
 
 ROWS = """\
@@ -132,12 +133,33 @@ def rows(studio: Studio, categories: List[Category], arguments) -> str:
         sections.append((category.name, found))
         text += [f"## {category.name}: {len(category.pairs)} pairs", "", dnp_report.table(scorer.metrics, found), "",
                  f"### Diffusion-negative pictures of {category.name}", "", _negative_table(studio, category, cfg), ""]
-    text.append(f"![the first figure of each row]({_name(cfg)}.png)")
+    text += [f"![the first figure of each row]({_name(cfg)}.png)", "", f"![pictures as in figure 4 of the paper](four-{_name(cfg)}.png)"]
     out.mkdir(parents=True, exist_ok=True)
     report = "\n".join(text) + "\n"
     (out / f"{_name(cfg)}.md").write_text(report, "utf-8")
     dnp_report.draw(out / f"{_name(cfg)}.png", f"Guidance {cfg:g}", sections, scorer.metrics[0])
+    sheet(studio, categories, out)
     return report
+
+
+def sheet(studio: Studio, categories: List[Category], out: Path) -> None:
+    """Figure 4 of the paper for the first pairs of each category: p, DNS with its caption, ("", n*), (p, n*)."""
+    from lib_negguide import dns, plots
+
+    cfg, pictured = studio.options["cfg_scale"], [pair for category in categories for pair in category.pairs[:SHOWN]]
+    negatives = [studio.away(pair, cfg) for pair in pictured]
+    captions = studio.captions(negatives)
+    columns = [[studio.task(pair, cfg) for pair in pictured], negatives,
+               [studio.task(Pair("", pair.seed), cfg, caption) for pair, caption in zip(pictured, captions)],
+               [studio.task(pair, cfg, caption) for pair, caption in zip(pictured, captions)]]
+    studio.paint([task for column in columns for task in column], "figure 4")
+    fours = []
+    for pair, caption, plain, shown, only, guided in zip(pictured, captions, *map(studio.images, columns)):
+        own = dns.Shown(dns.Wanted(pair.prompt, pair.seed), shown, caption, caption)
+        fours.append(dns.Four(plain, dns.Negative(caption, [own]), only, guided))
+    image = plots.figure_four([pair.prompt for pair in pictured], [pair.seed for pair in pictured], fours,
+                              side=max(128, fours[0].plain.width))
+    image.save(out / f"four-{_name(cfg)}.png")
 
 
 def _name(cfg: float) -> str:

@@ -126,8 +126,9 @@ def test_report(reports):
     text = (reports / "guidance-5.md").read_text("utf-8")
     for word in ("two shapes: 3 pairs", "portraits: 3 pairs", "| auto-DNP", "| true (upper bound)", "| own failure", "| dictionary", "| random", "| half"):
         assert word in text
-    with Image.open(reports / "guidance-5.png") as image:
-        assert image.width > 500
+    for name in ("guidance-5.png", "four-guidance-5.png"):
+        with Image.open(reports / name) as image:
+            assert image.width > 500
 
 
 def test_nothing_is_sampled_twice(reports, monkeypatch):
