@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from lib_negguide.commands import dnp_bench, overhead, windows
+from lib_negguide.commands import dnp_bench, image_overhead, images, overhead, windows
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("bench", help="measurements: dnp, overhead, windows", description=__doc__)
+    parser = commands.add_parser("bench", help="measurements: dnp, image-overhead, images, overhead, windows", description=__doc__)
     benches = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
     dnp_bench.add(benches)
+    images.add(benches)
+    image_overhead.add(benches)
     overhead.add(benches)
     windows.add(benches)
