@@ -16,9 +16,12 @@ SABOTEUR = Path(__file__).resolve().parent / "saboteur"
 READY = "Startup time:"  # the real host's own line; requests before it can kill the server
 STARTUP_S = 300
 
-# What tests of pictures take for granted, as the real host's settings.
+# What tests of pictures take for granted, as the real host's settings. Options that requests override have to be among them:
+# the host puts back only what its config.json has.
 SETTINGS = {"samples_save": False, "grid_save": False, "live_previews_enable": False, "show_progress_every_n_steps": -1,
-            "randn_source": "CPU", "enable_pnginfo": True, "CLIP_stop_at_last_layers": 1, "sd_checkpoint_cache": 0}
+            "randn_source": "CPU", "enable_pnginfo": True, "CLIP_stop_at_last_layers": 1, "sd_checkpoint_cache": 0,
+            "pad_cond_uncond": False, "pad_cond_uncond_v0": False, "s_min_uncond": 0.0, "s_min_uncond_all": False, "skip_early_cond": 0.0,
+            "batch_cond_uncond": True, "emphasis": "Original", "use_old_scheduling": False, "eta_noise_seed_delta": 0}
 
 
 class Server:

@@ -12,6 +12,7 @@ from tests.webui.client import same
 from tests.webui.test_failures import in_background
 from tests.webui.test_host_scripts import axis_types
 from tests.webui.test_img2img import start_image
+from tests.world import captioner
 
 RED = "a red circle"
 DNP = {"dnp": {"captioner": "colours"}}
@@ -191,11 +192,12 @@ def test_img2img(host, fields):
 
 
 def test_loopback(host):
-    """Each turn starts from another picture, so each has a caption of its own."""
-    fields = {"prompt": RED, "script_name": "loopback", "script_args": [2, 0.6, "Linear", "None"]}
-    shot = host.img2img(start_image(), DNP, **fields)
-    said = [text.split("NegGuide caption: ")[1].split('", ')[0] for text in shot.infotexts[-2:]]
-    assert said[0] != said[1]
+    """Each turn starts from another picture, so each has a negative picture of its own."""
+    fields = {"prompt": RED, "seed": fresh(36), "script_name": "loopback", "script_args": [2, 0.6, "Linear", "None"]}
+    _, calls = with_calls(host, host.img2img, start_image(), DNP, **fields)
+    turn = 3  # of 4 steps at 0.6
+    assert calls == 1 + 2 * (turn + turn)  # the first is the client's own
+    assert with_calls(host, host.img2img, start_image(), DNP, **fields)[1] == 1 + 2 * turn
 
 
 def test_prompts_that_another_extension_has_changed(host):
@@ -268,6 +270,127 @@ def test_cells_of_a_plot_share_the_negative_picture(host):
         assert (cell == one.pixels[0]).all() and infotext == one.infotexts[0]
 
 
+AXES = {"DNP": (["off", "auto"], lambda value: {"dnp": {"captioner": "colours"} if value == "auto" else None}),
+        "DNP captioner": (["text", "colours"], lambda value: {"dnp": {"captioner": value, "text": "hat"}}),
+        "DNP steps": (["0.5", "1"], lambda value: {"dnp": {"captioner": "colours", "steps": float(value)}}),
+        "DNP size": (["0.5", "1"], lambda value: {"dnp": {"captioner": "colours", "size": float(value)}}),
+        "DNP scale": (["2", "9"], lambda value: {"dnp": {"captioner": "colours", "scale": float(value)}}),
+        "DNP pictures": (["1", "2"], lambda value: {"dnp": {"captioner": "colours", "samples": int(value)}}),
+        "DNP use": (["join", "replace"], lambda value: {"dnp": {"captioner": "colours", "use": value}})}
+
+
+@pytest.mark.parametrize("axis", AXES)
+def test_axis(host, axis):
+    values, settings = AXES[axis]
+    choices = axis in ("DNP", "DNP use")
+    args = [axis_types(host).index("[NegGuide] " + axis), "" if choices else ", ".join(values), values if choices else [], 0, "", [], 0, "", [],
+            False, True, False, False, False, False, False, 0, False]
+    base = {"dnp": {"captioner": "colours", "text": "hat"}} if axis == "DNP captioner" else DNP
+    fields = {"prompt": RED, "negative_prompt": "blue", "seed": 63}
+    shot = host.txt2img(base, script_name="x/y/z plot", script_args=args, **fields)
+    assert (shot.pixels[-2] != shot.pixels[-1]).any()
+    for value, cell, infotext in zip(values, shot.pixels[-2:], shot.infotexts[-2:]):
+        one = host.txt2img(settings(value), **fields)
+        assert (cell == one.pixels[0]).all() and infotext == one.infotexts[0]
+
+
+# Other models, where the host has them.
+
+
+@pytest.fixture
+def model(host, request):
+    names = [name for name in host.models() if request.param in name.lower()]
+    if not names:
+        pytest.skip(f"this host has no model with {request.param!r} in its name")
+    return names[0]
+
+
+@pytest.mark.parametrize("model", ["sdxl", "rand-v", "inpaint"], indirect=True)
+def test_another_checkpoint(host, model):
+    """Chosen by the request alone: the negative picture is that model's, and the next request has its own again."""
+    own = host.txt2img(prompt=RED, seed=37)
+    fields = {"prompt": RED, "seed": fresh(37), "override_settings": {"sd_model_checkpoint": model}}
+    shot, calls = with_calls(host, host.txt2img, DNP, **fields)
+    assert calls == 2 * STEPS
+    assert f"red {int(host.txt2img({'dns': {}}, **fields).pixels[0][..., 0].mean())} " in captions(shot)[0]
+    assert same(shot, host.txt2img(negative_prompt=captions(shot)[0], **fields))
+    assert with_calls(host, host.txt2img, DNP, **fields)[1] == STEPS
+    assert same(host.txt2img(prompt=RED, seed=37), own)
+
+
+@pytest.mark.parametrize("model", ["refiner"], indirect=True)
+def test_refiner(host, model):
+    """It takes part in both passes, and gives way to the request's own model in between."""
+    own = host.txt2img(prompt=RED, seed=38)
+    body = {"prompt": RED, "seed": fresh(38), "steps": 8, "width": 64, "height": 64, "cfg_scale": 5, "sampler_name": "Euler a",
+            "refiner_checkpoint": model, "refiner_switch_at": 0.5}
+
+    def made(negguide, **more):
+        answer = host.post("/sdapi/v1/txt2img", **{**body, **more, "alwayson_scripts": host.scripts(negguide)})
+        assert answer.status_code == 200, answer.text
+        return answer.json()["images"][0], json.loads(answer.json()["info"])["extra_generation_params"]
+
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    picture, params = made(DNP)
+    caption = params["NegGuide DNP"]["pictures"][0]["caption"]
+    negative = np.asarray(Image.open(io.BytesIO(base64.b64decode(made({"dns": {}})[0]))).convert("RGB"))
+    assert f"red {int(negative[..., 0].mean())} " in caption and "Refiner" in params
+    assert set(seen(host)["changed"]) <= {"p.negguide_run", "p.subseed"}
+
+    def pixels(text):
+        return Image.open(io.BytesIO(base64.b64decode(text))).tobytes()
+
+    assert pixels(picture) == pixels(made(None, negative_prompt=caption)[0])
+    assert same(host.txt2img(prompt=RED, seed=38), own)
+
+
+# Scores.
+
+
+@pytest.mark.parametrize("fields", [{}, {"n_iter": 2, "batch_size": 2}, {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.6}], ids=str)
+@pytest.mark.parametrize("sign", [0, 1], ids=["red is better", "red is worse"])
+def test_keep_the_better(host, fields, sign):
+    fields = {"prompt": RED, "seed": 75, "negative_prompt": "blue", **fields}
+    count = fields.get("n_iter", 1) * fields.get("batch_size", 1)
+    scripts = {**host.scripts({"dnp": {"captioner": "colours", "keep_better": True}}), "Saboteur": {"args": ["clip", sign]}}
+    shot = host.txt2img(more_scripts=scripts, **fields)
+    without, with_caption = host.txt2img(**fields), host.txt2img(DNP, **fields)
+    for number in range(count):
+        pictures = {"without": without.pixels[-count:][number], "with": with_caption.pixels[-count:][number]}
+        red = {which: pixels[..., 0].mean() for which, pixels in pictures.items()}
+        best = (min if sign else max)(red, key=red.get)
+        assert (shot.pixels[-count:][number] == pictures[best]).all()
+        scores = told(shot)[number]["scores"]
+        assert scores["kept"] == best
+        assert abs(scores["with"]["full"]) == pytest.approx(red["with"] / 255, abs=1e-4)
+        assert abs(scores["without"]["full"]) == pytest.approx(red["without"] / 255, abs=1e-4)
+        assert f"{scores['with']['full']:.4f} with, {scores['without']['full']:.4f} without" in shot.infotexts[-count:][number]
+        assert ("kept without" in shot.infotexts[-count:][number]) == (best == "without")
+
+
+def test_scores_alone_change_no_picture(host):
+    scripts = {**host.scripts({"dnp": {"captioner": "colours", "scores": True}}), "Saboteur": {"args": ["clip", 1]}}
+    for sign in (0, 1):
+        scripts["Saboteur"] = {"args": ["clip", sign]}
+        shot = host.txt2img(more_scripts=scripts, prompt=RED, seed=76)
+        assert same(shot, host.txt2img(DNP, prompt=RED, seed=76)) and told(shot)[0]["scores"]["kept"] == "with"
+
+
+def test_the_best_of_several_captions(host):
+    """That of the picture least like the prompt."""
+    dnp = {"captioner": "colours", "samples": 3, "several": "best"}
+    scripts = {**host.scripts({"dnp": dnp}), "Saboteur": {"args": ["clip", 0]}}
+    shot = host.txt2img(more_scripts=scripts, prompt=RED, seed=77)
+    shown = told(shot)[0]["shown"]
+    assert captions(shot) == [min(shown, key=lambda one: one["score"])["caption"]]
+    assert same(shot, host.txt2img(prompt=RED, seed=77, negative_prompt=captions(shot)[0]))
+
+
 # Infotext.
 
 
@@ -285,6 +408,19 @@ def test_a_random_seed_is_the_same_for_both(host):
     shot = host.txt2img(DNP, prompt=RED, seed=-1)
     assert told(shot)[0]["seed"] == shot.info["seed"] >= 0
     assert same(host.txt2img(DNP, prompt=RED, seed=shot.info["seed"]), shot)
+
+
+# A captioner of the kind that people use: the project's own small BLIP.
+
+
+def test_what_the_small_world_says(host):
+    """Away from a red circle is no red circle, and the caption says what is there instead."""
+    shot = host.txt2img({"dnp": {"captioner": str(captioner.FOLDER)}}, prompt=RED, seed=78, steps=12)
+    (caption,) = captions(shot)
+    there = captioner.read(caption)
+    assert there is not None and ("red", "circle") not in there.shapes
+    assert told(shot)[0]["captioner"]
+    assert same(shot, host.txt2img(prompt=RED, seed=78, steps=12, negative_prompt=caption))
 
 
 # Progress, interrupt, skip.
@@ -323,6 +459,35 @@ def test_progress_counts_both(host, fields, jobs):
     assert second["state"]["job_count"] == jobs and not second["textinfo"]
     waiting()
     assert progress(host)["state"]["job_count"] == 0 and not progress(host)["textinfo"]
+
+
+def test_the_preview_shows_the_picture_that_forms(host):
+    """First the negative one, then the own one."""
+    import base64
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    def preview(condition):
+        wait_for(host, condition)
+        image = host.get("/sdapi/v1/progress").json()["current_image"]
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB"))[..., 0].mean()
+
+    fields = {"prompt": RED, "seed": fresh(86), "steps": 80, "cfg_scale": 5}
+    host.post("/sdapi/v1/options", live_previews_enable=True, show_progress_every_n_steps=1, show_progress_type="Full",
+              live_preview_content="Combined")
+    try:
+        waiting = in_background(host.txt2img, DNP, **fields)
+        first = preview(lambda state, text: "diffusion-negative" in text and state["sampling_step"] >= 40)
+        second = preview(lambda state, text: in_own_picture(state, text) and state["sampling_step"] >= 40)
+        shot = waiting()
+    finally:
+        host.post("/sdapi/v1/options", live_previews_enable=False, show_progress_every_n_steps=-1)
+    negative, own = host.txt2img({"dns": {}}, **fields).pixels[0][..., 0].mean(), shot.pixels[0][..., 0].mean()
+    assert abs(negative - own) > 10, "the two are too like to tell them apart"
+    assert abs(first - negative) < abs(first - own)
+    assert abs(second - own) < abs(second - negative)
 
 
 def test_progress_of_a_cached_run(host):

@@ -30,6 +30,10 @@ def test_scale(host, dns, s):
     assert shot.info["cfg_scale"] == 5
 
 
+def test_scale_0_is_the_unconditional_picture(host):
+    assert distance(host.txt2img({"dns": {"scale": 0}}, prompt=RED), host.txt2img(prompt=RED, cfg_scale=0)) == 0
+
+
 @pytest.mark.parametrize("cfg_scale", [1, 2.5, 30])
 def test_the_runs_own_scale_does_not_matter(host, cfg_scale):
     assert distance(host.txt2img({"dns": {"scale": 5}}, prompt=RED, cfg_scale=cfg_scale), away(host, RED, 5)) <= 1

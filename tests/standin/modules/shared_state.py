@@ -36,7 +36,10 @@ class State:
         self.current_image = image
 
     def set_current_image(self):
-        pass
+        from modules import sd_samplers_common, shared
+
+        if shared.opts.live_previews_enable and shared.opts.show_progress_every_n_steps > 0 and self.current_latent is not None:
+            self.assign_current_image(sd_samplers_common.sample_to_image(self.current_latent))
 
     def dict(self):
         names = ("skipped", "interrupted", "stopping_generation", "job", "job_count", "job_timestamp", "job_no",

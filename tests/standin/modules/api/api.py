@@ -175,14 +175,18 @@ class Api:
             shared.opts.set(key, value, is_api=True)
         shared.opts.save(shared.config_filename)
 
-    def progress(self):
+    def progress(self, skip_current_image: bool = False):
         state = shared.state
+        image = None
+        if state.job_count and not skip_current_image:
+            state.set_current_image()
+            image = encode(state.current_image) if state.current_image is not None else None
         done = 0.0
         if state.job_count > 0:
             done = 0.01 + state.job_no / state.job_count
             if state.sampling_steps:
                 done += state.sampling_step / state.sampling_steps / state.job_count
-        return {"progress": min(done, 1.0), "eta_relative": 0.0, "state": state.dict(), "current_image": None, "textinfo": state.textinfo}
+        return {"progress": min(done, 1.0), "eta_relative": 0.0, "state": state.dict(), "current_image": image, "textinfo": state.textinfo}
 
     def samplers(self):
         return [{"name": name, "aliases": aliases, "options": {key: str(value) for key, value in options.items()}}

@@ -3,18 +3,20 @@
     "alwayson_scripts": {"Saboteur": {"args": ["GuidancePlan.at", 2]}}
 
 It also counts model calls, tells what a nested generation has left behind (GET /saboteur/seen), changes prompts as other
-extensions do (place "prompts"), and has a captioner, "colours", whose captions depend on the picture and differ in length.
+extensions do (place "prompts"), and has a captioner, "colours", whose captions depend on the picture and differ in length,
+and a CLIP that likes red pictures (place "clip"; with countdown 1 it dislikes them).
 """
 
 import hashlib
 import importlib
+from contextlib import contextmanager
 
 import gradio as gr
 import numpy as np
 import torch
 from modules import script_callbacks, scripts, shared
 
-from lib_negguide import captioners
+from lib_negguide import captioners, clip_model, metrics
 
 PLACES = {"GuidancePlan.at": ("lib_negguide.plan", "GuidancePlan", "at"),
           "GuidancePlan.build": ("lib_negguide.plan", "GuidancePlan", "build"),
@@ -56,6 +58,7 @@ class Saboteur(scripts.Script):
     def setup(self, p, place, countdown):
         if place in ("nested", "caption"):
             fail_once(place, int(countdown))
+        metrics.opened, clip_model.find = clip_of(-1 if countdown else 1) if place == "clip" else original_clip
         self.before = {**attributes(p), **world()}
 
     def before_process(self, p, place, countdown):
@@ -65,7 +68,7 @@ class Saboteur(scripts.Script):
     def process(self, p, place, countdown):
         if place == "prompts":
             p.all_prompts = [f"a {colour} circle" for colour, _ in zip(["blue", "green", "red", "yellow"], p.all_prompts)]
-        elif place and place not in ("nested", "caption"):
+        elif place and place not in ("nested", "caption", "clip"):
             fail_once(place, int(countdown))
 
 
@@ -97,6 +100,33 @@ class Colours:
             words = f"a hat (red {red}) [green {green}] BREAK blue {blue}"
             captions.append(words + ", mustache and glasses" * (30 * (green % 2)))
         return captions
+
+
+class Redness:
+    """Scores by the mean of red, from -1 to 1."""
+
+    name = "redness"
+
+    def __init__(self, sign):
+        self.sign = sign
+
+    def scores(self, images, prompts):
+        return [metrics.Score(value) for value in self.similarities(images, prompts)]
+
+    def similarities(self, images, texts):
+        return [self.sign * float(np.asarray(image.convert("RGB"))[..., 0].mean()) / 255 for image in images]
+
+
+def clip_of(sign):
+    @contextmanager
+    def opened(*args, **kwargs):
+        yield Redness(sign)
+
+    return opened, lambda *args, **kwargs: None
+
+
+original_clip = getattr(metrics, "originals", (metrics.opened, clip_model.find))
+metrics.originals = original_clip
 
 
 def count(params):
