@@ -17,7 +17,7 @@ exit codes: 0 done; 1 could not be done (model, host, disk); 2 asked for in a wr
 examples:
   python -m lib_negguide demo
   python -m lib_negguide generate "a portrait of a person" --negative mustache@5.8:1.6 --seeds 1-4
-  python -m lib_negguide dnp "a red circle and a blue square" --seeds 1-4 --four
+  python -m lib_negguide dnp "a red circle and a blue triangle" --seeds 1-4 --four
   python -m lib_negguide bench overhead
 """
 

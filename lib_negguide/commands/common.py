@@ -183,7 +183,7 @@ def showing(arguments, settings: Settings, host, captions: bool = False, clip: b
     with ExitStack() as stack:
         extra = {"cache": Pictures(arguments.cache) if arguments.cache else None}
         if not captions and dnp.captioner != "text":
-            extra["captioner"] = opener(dnp, host, arguments.download, keep="loaded")
+            extra["captioner"] = opener(dnp, host, arguments.download, keep="cpu")
             stack.callback(captioners.release)
             extra["on_dns_step"] = stack.enter_context(progress("negative pictures"))
         if clip or needs_clip(dnp, () if captions else None):

@@ -18,7 +18,7 @@ FIELDS = ("scale", "meaning", "steps", "size", "samples", "several", "captioner"
 
 EXAMPLES = """\
 examples:
-  python -m lib_negguide dnp "a red circle and a blue square" --seeds 1-4 --four
+  python -m lib_negguide dnp "a red circle and a blue triangle" --seeds 1-4 --four
   python -m lib_negguide dnp --prompts prompts.txt --seeds 1-32 --model v1-5.safetensors --scores --cache cache
   python -m lib_negguide dnp "a castle" --dns-steps 0.5 --dns-size 0.5 --window 5.8:1.6*0.8 --negative-prompt "fog" --use join
   python -m lib_negguide dnp "a castle" --samples 4 --several best

@@ -15,7 +15,7 @@ FIELDS = ("scale", "meaning", "samples", "captioner", "beams", "min_tokens", "ma
 
 EXAMPLES = """\
 examples:
-  python -m lib_negguide dns "a red circle and a blue square" --seeds 1-4
+  python -m lib_negguide dns "a red circle and a blue triangle" --seeds 1-4
   python -m lib_negguide dns --prompts prompts.txt --seeds 1-8 --model v1-5.safetensors --captioner blip-large
   python -m lib_negguide dns "a castle" --scale 8.5 --meaning host --no-captions
 

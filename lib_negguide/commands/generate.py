@@ -21,7 +21,7 @@ examples:
   python -m lib_negguide generate "a portrait of a person" --negative mustache@noun --seeds 1-4
   python -m lib_negguide generate "a portrait of a person" -n glasses@5.8:1.6 -n hat@0.2:1:fraction*0.8
   python -m lib_negguide generate "a castle" --model v1-5.safetensors --negative-prompt "fog" --settings mine.json
-  python -m lib_negguide generate "a red circle and a blue square" --settings '{"dnp": {}}'
+  python -m lib_negguide generate "a red circle and a blue triangle" --settings '{"dnp": {}}'
 """
 
 

@@ -15,7 +15,7 @@ from lib_negguide.settings import Dnp, Settings, fields
 
 from .test_cli import PROMPT, run  # noqa: F401 (a fixture)
 
-SHAPES = "a red circle and a blue square"
+SHAPES = "a red circle and a blue triangle"
 FAST = ("--steps", 3)
 
 

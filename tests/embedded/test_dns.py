@@ -1,21 +1,26 @@
 """DNS and auto-DNP on the small model."""
 
+import shutil
+
 import pytest
 import torch
 from PIL import Image
 
-from lib_negguide import captioners, dns
+from lib_negguide import captioners, dns, world
 from lib_negguide.cache import Pictures
 from lib_negguide.errors import CaptionerError, SettingsError
 from lib_negguide.hosts.embedded import dns as embedded
+from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.metrics import Score
 from lib_negguide.plan import CAPTION, GuidancePlan, Term
 from lib_negguide.settings import Settings, Window
 from lib_negguide.world import PROMPT
+from tests.embedded import layouts
+from tests.world.judge import Judge
 
 OPTIONS = {"steps": 6, "cfg_scale": 4.0, "size": (64, 64)}
 LONG = ", ".join(["hat"] * 60)
-CIRCLES = "a red circle and a blue square"
+CIRCLES = "a red circle and a blue triangle"
 
 
 class Reader:
@@ -66,6 +71,38 @@ def test_dns_is_equation_19(host):
     with torch.no_grad():
         empty, prompt = eps(""), eps(PROMPT)
     assert (given - (x - sigma * (empty + 2.5 * (empty - prompt)))).abs().max() < 1e-3
+
+
+def test_the_empty_prediction_of_sdxl_is_its_true_empty_condition(untrained, tmp_path):
+    """All zeros, as in the host: not the embedding of an empty text."""
+    shutil.copytree(untrained / "tokenizer", tmp_path / "tokenizer")
+    layouts.write_sdxl(untrained / world.NAME, tmp_path / "xl.safetensors")
+    host = EmbeddedHost.load(tmp_path / "xl.safetensors")
+    seen = []
+    hook = host.model.unet.register_forward_pre_hook(
+        lambda module, inputs, more: seen.append((more["encoder_hidden_states"], more["added_cond_kwargs"]["text_embeds"])), with_kwargs=True)
+    try:
+        sample(host, {"dns": {}}, steps=1)
+    finally:
+        hook.remove()
+    prompt = host.model.encode([PROMPT])
+    (context, pooled), = seen
+    assert not context[0].any() and not pooled[0].any()
+    assert torch.equal(context[1:], prompt.crossattn) and torch.equal(pooled[1:], prompt.pooled)
+
+
+def test_the_dns_picture_shows_nothing_of_the_prompt():
+    """What the judge sees; 500 pictures a prompt: `python -m lib_negguide bench dnp`."""
+    host, judge, count = EmbeddedHost.load(world.model()), Judge.load(), 16
+
+    def seen(prompt, settings):
+        made = sample(host, settings, [prompt] * count, range(900, 900 + count), steps=12, cfg_scale=world.GUIDANCE).images
+        verdicts = judge(made)
+        return (sum(verdict.kind == "portrait" for verdict in verdicts),
+                sum(("red", "circle") in verdict.shapes or ("blue", "triangle") in verdict.shapes for verdict in verdicts))
+
+    assert seen(PROMPT, {})[0] >= 14 and seen(PROMPT, {"dns": {}})[0] <= 2
+    assert seen(CIRCLES, {})[1] >= 14 and seen(CIRCLES, {"dns": {}})[1] <= 2
 
 
 def test_no_other_negative_acts_in_a_dns_picture(host):
