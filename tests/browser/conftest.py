@@ -43,3 +43,14 @@ def page(shared_page):
     shared_page.reset()
     yield shared_page
     assert shared_page.complaints == []
+
+
+@pytest.fixture(scope="session")
+def captioner(tmp_path_factory):
+    """A folder with a captioner: the small world's, or an untrained one."""
+    trained = PROJECT / "tests" / "world" / "model" / "captioner"
+    if (trained / "config.json").exists():
+        return str(trained)
+    from tests import tiny_captioners
+
+    return str(tiny_captioners.write(tmp_path_factory.mktemp("captioner")))

@@ -103,6 +103,42 @@ class WebUIPage:
                 input_.fill(str(value))
         return key
 
+    # -- diffusion-negative prompting: the accordion's section, and the selectable script
+
+    def dnp(self, mode=None, tab="txt2img", **fields):
+        """The accordion's section, open; sets its mode and fields where they are given."""
+        section = self.editor(tab).locator("[data-section=dnp]")
+        if section.get_attribute("open") is None:
+            section.locator("summary").click()
+        if mode is not None:
+            section.locator("[data-field=mode]").select_option(mode)
+        for name, value in fields.items():
+            input_ = section.locator(f"[data-field={name}]")
+            if isinstance(value, bool):
+                input_.set_checked(value)
+            elif input_.evaluate("element => element.tagName") == "SELECT":
+                input_.select_option(value)
+            else:
+                input_.fill(str(value))
+        return section
+
+    def script(self, title="Diffusion-negative prompting", tab="txt2img"):
+        """Choose a script of the list ("None": none)."""
+        box = self.page.locator(f"#{tab}_script_container #script_list input").first
+        box.click()
+        self.page.locator("ul.options li", has_text=re.compile(f"^\\W*{re.escape(title)}\\s*$")).click()
+
+    def mode(self, name, tab="txt2img"):
+        """What the script on diffusion-negative prompting makes."""
+        self.page.locator(f"#negguide_{tab}_dnp_mode label", has_text=re.compile(f"^\\s*{re.escape(name)}\\s*$")).locator("input").check()
+
+    def script_field(self, name, tab="txt2img"):
+        return self.page.locator(f"#negguide_{tab}_dnp_{name}").locator("textarea, input").first
+
+    def about(self, tab="txt2img"):
+        """What the page knows of the last run."""
+        return json.loads(self.page.locator(f"#generation_info_{tab} textarea").input_value())
+
     def picture(self, which="first", tab="txt2img"):
         return self.editor(tab).locator(f"[data-pass={which}] svg.negguide-schedule")
 

@@ -9,6 +9,7 @@ from fastapi import HTTPException, Request
 
 from lib_negguide.dns import Interrupted
 from lib_negguide.errors import NegGuideError
+from lib_negguide.webui import dnp_asked
 from lib_negguide.webui.request import TITLE, parsed
 
 
@@ -30,8 +31,12 @@ async def checked(request: Request) -> None:
         body = await request.json()
     except ValueError:  # no body: the host says so
         return
-    asked = body.get("alwayson_scripts") if isinstance(body, dict) else None
+    if not isinstance(body, dict):
+        return
+    asked = body.get("alwayson_scripts")
     with refusing():
+        if str(body.get("script_name")).lower() == dnp_asked.TITLE.lower():
+            dnp_asked.parsed(body.get("script_args"))
         for name, script in asked.items() if isinstance(asked, dict) else ():
             if name.lower() == TITLE.lower() and isinstance(script, dict) and script.get("args"):
                 parsed(script["args"])
