@@ -215,6 +215,13 @@
         return null;
     }
 
+    /** Rules between the fields of an image prompt (ImagePrompt.check). */
+    function imageComplaint(prompt, path) {
+        const wrong = windowComplaint(prompt, path);
+        if (wrong || String(prompt.image).trim() || (!["none", "shuffle"].includes(prompt.noise) && prompt.amount)) return wrong;
+        return complaint(path + "image", prompt.image, "a picture; or noise alone: fade, dissolve or gaussian, of an amount above 0");
+    }
+
     /** repr() of an object of `model` as Python has it: numbers are floats, defaults left out. */
     function reprLean(model, full) {
         const parts = Object.entries(lean(model, full)).map(([name, value]) =>
@@ -239,6 +246,10 @@
         if (full.dnp) check("dnp.", dnpComplaint, full.dnp);
         if (full.dns && full.dnp && !found.some((one) => one.path.startsWith("dns."))) {
             found.push(complaint("dns", full.dns, "null while dnp is on: it is either of them", reprLean("Dns", full.dns)));
+        }
+        full.images.forEach((prompt, index) => check(`images[${index}].`, imageComplaint, prompt));
+        if (full.images.length && full.dns && !found.some((one) => one.path.startsWith("images"))) {
+            found.push(complaint("images", `${full.images.length} pictures`, "none while dns is on: it is the opposite of the prompt's text"));
         }
         return found;
     }

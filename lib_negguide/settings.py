@@ -23,6 +23,8 @@ COMBINE = ("join", "branches", "perp-neg")
 SCALES = ("paper", "host")
 USES = ("join", "replace")
 SEVERAL = ("join", "best")
+SIDES = ("negative", "positive")
+NOISES = ("none", "fade", "dissolve", "gaussian", "shuffle")
 
 
 def _choice(*names: str):
@@ -252,6 +254,35 @@ class Dnp(Dns):
             raise SettingsError(path + "text", self.text, 'the captioner "text" needs one')
 
 
+class ImagePrompt(Window):
+    """A picture as a prompt, by IP-Adapter: what to avoid, or what to show. Weight 0 is as none, on either side."""
+
+    image: str = pydantic.Field(
+        "", title="Picture", allowed="a picture as base64, as a data URL or as the reference (sha256:…) of a stored one",
+        help="The picture itself, or the reference of a stored one. Empty: noise alone.")
+    name: str = pydantic.Field("", title="Name", allowed="a text", help="The picture's name, for people.")
+    side: str = pydantic.Field(
+        "negative", title="Side", choices=SIDES, help="negative: what the picture shows is avoided. positive: it is wanted.")
+    noise: str = pydantic.Field(
+        "none", title="Noise", choices=NOISES,
+        help="Noise on the picture, or alone. fade: it fades into noise. dissolve: some of its pixels are noise. gaussian: noise is added. "
+             "shuffle: its tiles change places.")
+    amount: float = pydantic.Field(
+        0.5, ge=0, le=1, step=0.05, title="Noise amount", allowed="a number from 0 to 1", help="How much of it; 0 is none.")
+    seed: int = pydantic.Field(
+        0, ge=0, le=2**32 - 1, step=1, title="Noise seed", allowed="a whole number from 0 to 4294967295",
+        help="Another seed is other noise.")
+
+    _sides = _choice("side", "noise")
+    _amounts = only(is_number, "amount")
+    _seeds = only(is_whole, "seed")
+
+    def check(self, path: str) -> None:
+        super().check(path)
+        if not self.image.strip() and (self.noise in ("none", "shuffle") or not self.amount):
+            raise SettingsError(path + "image", self.image, "a picture; or noise alone: fade, dissolve or gaussian, of an amount above 0")
+
+
 class Settings(Schedule):
     """All of NegGuide for one request; also the API's object (``enabled`` defaults to true there)."""
 
@@ -265,6 +296,15 @@ class Settings(Schedule):
     dns: Optional[Dns] = pydantic.Field(
         None, title="DNS", allowed="an object with scale and meaning, or null for off",
         help="Make the diffusion-negative picture of the prompt itself. No other negative acts.")
+    images: List[ImagePrompt] = pydantic.Field(
+        [], title="Image prompts", allowed="a list of objects with a picture and the fields of a window",
+        help="Pictures of what to avoid and of what to show, in both passes, each with a window of its own. They need an IP-Adapter.")
+    adapter: str = pydantic.Field(
+        "auto", title="IP-Adapter", allowed="auto, or an IP-Adapter's file name",
+        help="The IP-Adapter for image prompts. auto: the first that fits the model.")
+    image_encoder: str = pydantic.Field(
+        "auto", title="Image encoder", allowed="auto, or the name of a CLIP image encoder's file or folder",
+        help="The CLIP image encoder for image prompts. auto: the first that fits the IP-Adapter.")
     version: int = pydantic.Field(
         SCHEMA_VERSION, title="Settings version", allowed=f"a whole number from 1 to {SCHEMA_VERSION}",
         ge=1, le=SCHEMA_VERSION, help="Version of this object's form; older ones are understood.")
@@ -291,6 +331,11 @@ class Settings(Schedule):
             settings.dnp.check("dnp.")
             if settings.dns is not None:
                 raise SettingsError("dns", settings.dns.dict(exclude_defaults=True), "null while dnp is on: it is either of them")
+        for index, image in enumerate(settings.images):
+            image.check(f"images[{index}].")
+        if settings.images and settings.dns is not None:
+            raise SettingsError("images", f"{len(settings.images)} pictures",
+                                "none while dns is on: it is the opposite of the prompt's text")
         return settings
 
     def passes(self) -> Iterator[Tuple[str, Schedule]]:
@@ -304,12 +349,13 @@ class Settings(Schedule):
         return self.hires if is_hr_pass and self.hires is not None else self
 
     def map_windows(self, change) -> Settings:
-        """A copy with ``change(window)`` in place of each window, those of the hires pass and of captions included."""
+        """A copy with ``change(window)`` in place of each window, those of the hires pass, captions and pictures included."""
         update = {}
         if self.hires is not None:
             update["hires"] = self.hires.map_windows(change)
         if self.dnp is not None:
             update["dnp"] = self.dnp.copy(update={"window": change(self.dnp.window)})
+        update["images"] = [change(image) for image in self.images]
         return super().map_windows(change).copy(update=update)
 
     def to_dict(self) -> Dict[str, Any]:

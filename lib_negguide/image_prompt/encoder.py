@@ -44,7 +44,8 @@ class Picture:
     @property
     def key(self) -> str:
         """Hash of what the encoder will see: the content, not the file."""
-        digest = hashlib.sha256(f"{self.noise if self.amount else 'none'}|{self.amount}|{self.seed}".encode())
+        noise = f"{self.noise}|{self.amount}|{self.seed}" if self.noise != "none" and self.amount else ""
+        digest = hashlib.sha256(noise.encode())
         if self.image is not None:
             image = self.image.convert("RGB")
             digest.update(f"|{image.size}|".encode() + image.tobytes())

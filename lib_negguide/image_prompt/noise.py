@@ -11,8 +11,8 @@ from typing import Optional
 import numpy as np
 
 from lib_negguide.errors import SettingsError
+from lib_negguide.settings import NOISES
 
-KINDS = ("none", "fade", "dissolve", "gaussian", "shuffle")
 TILES = 8
 """Tiles along each side for "shuffle"."""
 GREY = 0.5
@@ -25,8 +25,8 @@ def noisy(pixels: Optional[np.ndarray], kind: str, amount: float, size: int, see
     fade: (1 - a) p + a u with u uniform in 0..1; dissolve: a share a of the pixels become u; gaussian: p + a n with n
     normal, cut to 0..1; shuffle: a share a of 8 x 8 tiles change places. Amount 0 and "none" are the picture itself.
     """
-    if kind not in KINDS:
-        raise SettingsError("noise", kind, "one of " + ", ".join(KINDS))
+    if kind not in NOISES:
+        raise SettingsError("noise", kind, "one of " + ", ".join(NOISES))
     if not 0.0 <= amount <= 1.0:
         raise SettingsError("amount", amount, "a number from 0 to 1")
     if pixels is None:

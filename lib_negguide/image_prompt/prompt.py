@@ -24,10 +24,9 @@ from lib_negguide.image_prompt.checkpoints import Adapter
 from lib_negguide.image_prompt.encoder import Picture
 from lib_negguide.image_prompt.injection import ImageTokens, Row
 from lib_negguide.schedule import strength
-from lib_negguide.settings import Window
+from lib_negguide.settings import SIDES, Window
 
-NEGATIVE, POSITIVE = "negative", "positive"
-SIDES = (NEGATIVE, POSITIVE)
+NEGATIVE, POSITIVE = SIDES
 REMEMBERED = 16
 """Pictures whose keys and values are kept (some 10 MB each)."""
 

@@ -207,6 +207,8 @@ def test_what_does_not_fit_is_said(host, files, tmp_path):
         prompt.prepare([Entry(RED)], files / "base.safetensors", host.model.unet, folders=[tmp_path / "nowhere"])
     with pytest.raises(SettingsError, match="dns"):
         pictures(host, ready(host, files, Entry(RED)), {"dns": {}})
+    with pytest.raises(SettingsError, match="images.*prepared"):
+        pictures(host, None, {"images": [{"noise": "fade"}]})
 
 
 def test_auto_dnp_shows_the_opposite_of_the_text_alone(host, files):

@@ -221,4 +221,4 @@ def test_keys_tell_pictures_apart_by_content():
             Picture(image(), "gaussian", 0.5).key, Picture(None, "fade", 0.5).key, Picture(None, "fade", 0.5, seed=1).key,
             Picture(Image.new("RGB", (2, 8))).key, Picture(Image.new("RGB", (8, 2))).key}
     assert len(keys) == 9
-    assert Picture(image(), "fade", 0.0).key == Picture(image()).key
+    assert Picture(image(), "fade", 0.0).key == Picture(image()).key == Picture(image(), "none", 0.5, 3).key

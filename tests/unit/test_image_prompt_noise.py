@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from lib_negguide.errors import SettingsError
-from lib_negguide.image_prompt.noise import KINDS, noisy
+from lib_negguide.image_prompt.noise import noisy
+from lib_negguide.settings import NOISES as ALL
 
-NOISES = [kind for kind in KINDS if kind != "none"]
+NOISES = [kind for kind in ALL if kind != "none"]
 
 
 def picture(size=64):

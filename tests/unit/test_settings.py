@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lib_negguide.errors import SettingsError
 from lib_negguide.presets import WINDOWS, PresetFolder, with_window
 from lib_negguide.schedule import CURVES, UNITS, inside, reference_sigmas
-from lib_negguide.settings import Negative, Schedule, Settings, Window, fields
+from lib_negguide.settings import ImagePrompt, Negative, Schedule, Settings, Window, fields
 
 RUN = reference_sigmas(30)
 
@@ -86,6 +86,13 @@ def test_defaults_are_left_out():
     ({"hires": {"enabled": True}}, "hires.enabled", "unknown field"),
     ({"combine": "sum"}, "combine", "one of join, branches, perp-neg"),
     ({"version": 99}, "version", "from 1 to 1"),
+    ({"images": [{}]}, "images[0].image", "a picture; or noise alone"),
+    ({"images": [{"image": "x"}, {"noise": "shuffle"}]}, "images[1].image", "a picture; or noise alone"),
+    ({"images": [{"noise": "fade", "amount": 0}]}, "images[0].image", "of an amount above 0"),
+    ({"images": [{"image": "x", "side": "both"}]}, "images[0].side", "one of negative, positive"),
+    ({"images": [{"image": "x", "start": 1, "stop": 2}]}, "images[0].start", "at least stop"),
+    ({"images": [{"image": "x", "seed": 1.5}]}, "images[0].seed", "a whole number"),
+    ({"images": [{"image": "x"}], "dns": {}}, "images", "none while dns is on"),
     ("[1]", "settings", "a JSON object"),
     ("{", "settings", "a JSON object"),
     (None, "settings", "a JSON object"),
@@ -98,10 +105,15 @@ def test_bad_values_name_field_value_and_what_is_allowed(data, field, words):
     assert field in str(caught.value) and words in str(caught.value)
 
 
-@pytest.mark.parametrize("model", [Window, Negative, Schedule, Settings])
+@pytest.mark.parametrize("model", [Window, Negative, Schedule, ImagePrompt, Settings])
 def test_the_table_says_everything_about_each_field(model):
     for row in fields(model):
         assert row["title"] and row["help"] and row["allowed"], row
+
+
+def test_windows_of_pictures_are_in_sigma_with_the_rest():
+    window = Settings.parse({"images": [{"noise": "fade", "start": 0.25, "unit": "fraction", "name": "fog"}]}).in_sigma(RUN).images[0]
+    assert window.unit == "sigma" and 0.5 < window.start < RUN[0] and (window.noise, window.name) == ("fade", "fog")
 
 
 def test_hires_has_its_own_schedule_or_the_first():

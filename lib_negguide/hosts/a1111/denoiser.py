@@ -44,6 +44,8 @@ def check_scale(p) -> None:
 
 def settings_in_sigma(p, settings: Settings) -> Settings:
     """All windows in sigma. Fractions and steps are those of the first pass, in ``hires`` those of the hires pass."""
+    if settings.images and settings.enabled:
+        raise HostError("NegGuide: image prompts work on the command line; in the WebUI they do not yet")
     hires = settings.hires
     if hires is not None:
         hires = _in_sigma(p, hires, hires=bool(getattr(p, "enable_hr", False)))
@@ -54,6 +56,7 @@ def _in_sigma(p, schedule: Schedule, hires: bool) -> Any:
     windows = [window for _, window in schedule.windows()]
     if getattr(schedule, "dnp", None) is not None:
         windows.append(schedule.dnp.window)
+    windows += getattr(schedule, "images", [])
     needed = any(w.unit != "sigma" and (w.start, w.stop) != (None, None) for w in windows)
     return schedule.in_sigma(full_run(p, hires) if needed else ())
 

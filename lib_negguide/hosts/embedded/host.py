@@ -74,7 +74,7 @@ class Guidance:
         level, call = float(sigma), len(self.trace.calls)
         step = self.plan.at(StepInfo(level, call))
         branches = [self._of_texts((index,)) for index, _ in step.branches]
-        d_u, d_c, *d_n = self._predict(x, sigma, [self._unconditional(step.uncond), self.cond, *branches])
+        d_u, d_c, *d_n = self.predict(x, sigma, [self._unconditional(step.uncond), self.cond, *branches])
         if branches:
             pairs = [(d, weight) for d, (_, weight) in zip(d_n, step.branches)]
             d_c = d_c + (formulas.perp_neg(d_c, d_u, pairs) if step.perp else formulas.three_branch(d_u, pairs))
@@ -101,7 +101,7 @@ class Guidance:
             self._mixed[uncond] = Condition(crossattn, pooled)
         return self._mixed[uncond]
 
-    def _predict(self, x: torch.Tensor, sigma: torch.Tensor, conditions: List[Condition]) -> List[torch.Tensor]:
+    def predict(self, x: torch.Tensor, sigma: torch.Tensor, conditions: List[Condition]) -> List[torch.Tensor]:
         """x0 under each condition: one forward for those of equal token counts."""
         groups: Dict[int, List[int]] = {}
         for index, condition in enumerate(conditions):
@@ -235,6 +235,8 @@ class EmbeddedHost:
         chosen = sampler_named(sampler)
         sigmas, scheduler = noise_levels(chosen, scheduler, steps, self.levels)
         dns, dnp = _asked(settings, "dns"), _asked(settings, "dnp")
+        if _asked(settings, "images") and not images:
+            raise SettingsError("images", f"{len(settings.images)} pictures", "prepared ones as well: see image_prompt.prompt.prepare")
         planned = isinstance(settings, GuidancePlan) and any(term.source == CAPTION for term in settings.terms)
         if captions is None and (dnp is not None or planned):
             raise SettingsError("captions", None, "one text a picture: the settings let captions act")
