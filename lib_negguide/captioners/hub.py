@@ -18,7 +18,8 @@ def folder_of(hub: str) -> Path:
     """Where the cache keeps a model."""
     from huggingface_hub import constants
 
-    return Path(constants.HUGGINGFACE_HUB_CACHE) / ("models--" + hub.replace("/", "--"))
+    cache = getattr(constants, "HF_HUB_CACHE", None) or constants.HUGGINGFACE_HUB_CACHE  # older clients have the second alone
+    return Path(cache) / ("models--" + hub.replace("/", "--"))
 
 
 def cached(hub: str) -> Optional[Path]:

@@ -61,7 +61,7 @@ def test_fixed_text():
 def test_auto_is_the_hosts_own_else_blip(monkeypatch, tmp_path):
     own = FixedText("own")
     assert find("auto", extra={"webui": lambda: own}) is own
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CaptionerError, match="blip-image-captioning-base"):
         find("auto")
     with pytest.raises(CaptionerError, match="none here; choose blip-base"):

@@ -26,7 +26,7 @@ def pickled(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
     """An empty cache of the hub, and no way to the network."""
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(hub, "download", lambda name: pytest.fail("went to the network"))
     return tmp_path / "hub"
 
@@ -214,12 +214,3 @@ def test_the_cache_of_the_hub_names_its_files_by_their_hash(whole, cache, monkey
     (snapshot / "model.safetensors").rename(blob)
     (snapshot / "model.safetensors").symlink_to(blob)
     assert files.digest(snapshot / "model.safetensors") == "ab" * 32
-
-
-def test_what_is_fetched():
-    both = ["config.json", "pytorch_model.bin", "model.safetensors", "tf_model.h5", "model.fp16.safetensors", "flax_model.msgpack"]
-    assert hub.weights_among(both) == ["model.safetensors"]
-    assert hub.weights_among(["pytorch_model.bin", "tf_model.h5", "rust_model.ot"]) == ["pytorch_model.bin"]
-    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    assert hub.weights_among(["model.safetensors.index.json", *shards, "pytorch_model-00001-of-00002.bin"]) == shards
-    assert hub.weights_among(["tf_model.h5"]) == []

@@ -30,7 +30,7 @@ def inside(monkeypatch, tmp_path):
     """The stand-in's modules and NegGuide's host side, fresh, as they see each other in one process."""
     monkeypatch.setenv("STANDIN_DATA", str(tmp_path))
     monkeypatch.syspath_prepend(str(STANDIN))
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.chdir(tmp_path)
     before = taken_out()
     try:
@@ -95,6 +95,42 @@ def test_the_hosts_options_where_nothing_is_asked(blip):
         captioner.caption([RED], HOW)
         assert "generate" not in vars(blip.host.blip_model)
     assert blip.opts.data == {**before, "interrogate_clip_num_beams": 5}
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("repeating", [True, False], ids=["transformers repeats", "BLIP repeats alone"])
+def test_features_once_for_each_beam(inside, beams, repeating):
+    """BLIP's own code repeats the picture for each beam; since 4.26 transformers does too, and of more than one beam too many came."""
+    from transformers.generation import GenerationMixin
+
+    class Decoder(torch.nn.Module):
+        def generate(self, input_ids, num_beams, encoder_hidden_states, encoder_attention_mask, **_):
+            features = {"encoder_hidden_states": encoder_hidden_states, "encoder_attention_mask": encoder_attention_mask}
+            if repeating:
+                _, features = self._expand_inputs_for_generation(num_beams, False, input_ids, **features)
+            assert [len(rows) for rows in features.values()] == [len(input_ids) * num_beams] * 2
+            return num_beams
+
+    if repeating:
+        Decoder._expand_inputs_for_generation = staticmethod(GenerationMixin._expand_inputs_for_generation)
+
+    class Original(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.text_decoder = Decoder()
+
+        def generate(self, image, num_beams):
+            features = image.repeat_interleave(num_beams, dim=0)
+            return self.text_decoder.generate(input_ids=torch.ones(len(image), 4, dtype=torch.long), num_beams=num_beams, max_length=9,
+                                              encoder_hidden_states=features, encoder_attention_mask=features[..., 0])
+
+    model = Original()
+    with inside.interrogator._lengths(model, How(beams)):
+        assert model.generate(torch.rand(2, 5, 8), num_beams=7) == beams
+    assert "generate" not in vars(model) and "generate" not in vars(model.text_decoder)
+    if repeating and beams > 1:
+        with pytest.raises(AssertionError):
+            model.generate(torch.rand(2, 5, 8), num_beams=beams)
 
 
 def test_no_job_is_touched(blip):

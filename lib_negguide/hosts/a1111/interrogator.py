@@ -6,9 +6,9 @@ also load (and fetch) CLIP, which captions do not need.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NoReturn, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, NoReturn, Optional, Sequence
 
 import torch
 from modules import devices, paths_internal, shared
@@ -113,12 +113,43 @@ def _lengths(model: Any, how: How) -> Iterator[None]:
     for name, value in (("num_beams", how.beams), ("min_length", how.min_tokens), ("max_length", how.max_tokens)):
         if value is not None:
             ours[name] = value + (0 if name == "num_beams" else start)
-    original = model.generate
-    model.generate = lambda *args, **kwargs: original(*args, **{**kwargs, **ours})
-    try:
+    with ExitStack() as wrapped:
+        original = wrapped.enter_context(_wrapped(model, lambda *args, **kwargs: original(*args, **{**kwargs, **ours})))
+        decoder = getattr(model, "text_decoder", None)
+        if decoder is not None and _repeats(decoder):
+            decode = wrapped.enter_context(_wrapped(decoder, lambda *args, **kwargs: decode(*args, **_once(kwargs))))
         yield
+
+
+@contextmanager
+def _wrapped(model: Any, generate: Callable) -> Iterator[Callable]:
+    """``generate`` in the place of the model's own, which is given."""
+    original = model.generate
+    model.generate = generate
+    try:
+        yield original
     finally:
         del model.generate
+
+
+def _repeats(decoder: Any) -> bool:
+    """Whether this transformers repeats the picture's features for each beam by itself (as of 4.26).
+
+    BLIP's own code, which is older, has repeated them before: more than one beam fails then.
+    """
+    try:
+        _, given = decoder._expand_inputs_for_generation(
+            expand_size=2, is_encoder_decoder=False, input_ids=torch.ones(1, 1, dtype=torch.long),
+            encoder_hidden_states=torch.ones(1, 1, 1))
+        return given["encoder_hidden_states"].shape[0] == 2
+    except (AttributeError, KeyError, TypeError):
+        return False
+
+
+def _once(kwargs: Dict[str, Any]) -> Dict[str, Any]:
+    """What BLIP's code gives to its decoder, with the features of each picture once, not once a beam."""
+    beams = kwargs.get("num_beams") or 1
+    return {key: value[::beams] if key in ("encoder_hidden_states", "encoder_attention_mask") else value for key, value in kwargs.items()}
 
 
 def _folder() -> Path:
