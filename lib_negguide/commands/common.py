@@ -126,6 +126,8 @@ def captioner_options(parser: argparse.ArgumentParser) -> None:
     """What finds captioners and keeps negative pictures."""
     group = parser.add_argument_group("captioner and cache")
     group.add_argument("--cache", type=Path, metavar="FOLDER", help="keep diffusion-negative pictures and their captions there")
+    group.add_argument("--clip", metavar="CLIP", default="auto",
+                       help="CLIP for scores: a folder of open_clip's, a file of ViT-B/16, a model id (auto: the hub's copy)")
     group.add_argument("--download", action="store_true", help="fetch captioner or CLIP from huggingface.co where they are missing")
 
 
@@ -187,7 +189,7 @@ def showing(arguments, settings: Settings, host, captions: bool = False, clip: b
             stack.callback(captioners.release)
             extra["on_dns_step"] = stack.enter_context(progress("negative pictures"))
         if clip or needs_clip(dnp, () if captions else None):
-            extra["clip"] = stack.enter_context(metrics.opened(device=host.model.device, downloads=arguments.download))
+            extra["clip"] = stack.enter_context(metrics.opened(arguments.clip, device=host.model.device, downloads=arguments.download))
         yield extra
 
 
