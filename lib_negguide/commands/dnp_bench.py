@@ -10,12 +10,13 @@ from typing import Any, Dict, List, Tuple
 
 from lib_negguide import world
 from lib_negguide.commands import common, dnp_report, pairs
-from lib_negguide.commands.dnp_rows import Category, ClipScorer, Pair, Studio, Task, change, others
+from lib_negguide.commands.dnp_rows import Category, ClipScorer, Pair, Studio, Task, change, directions, others
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings import Dnp, Settings
 
 FIELDS = ("scale", "meaning", "steps", "size", "captioner", "beams", "min_tokens", "max_tokens")
 SHARES, SIZES = (1.0, 0.5, 0.33, 0.25, 0.15), (1.0, 0.75, 0.5)
+MEASURED = 32  # pairs of which directions are measured
 SHOWN = 4  # pairs of each category on the sheet of pictures
 DICTIONARY = "ugly, blurry, low quality"
 
@@ -52,6 +53,7 @@ def add(commands) -> None:
     parser.add_argument("--variant", action="append", type=variant, default=[], metavar="NAME=JSON", help="one more row, see below")
     parser.add_argument("--cheap", action="store_true", help="instead of the rows: how few steps and how small a size the negative "
                         "picture may have")
+    parser.add_argument("--captions-only", action="store_true", help="with --cheap: no pictures with the captions")
     parser.add_argument("--out", type=Path, default=Path("out/dnp-bench"), help="folder (default %(default)s)")
     common.dnp_options(parser, FIELDS)
     common.model_options(parser)
@@ -86,7 +88,10 @@ def run(arguments) -> int:
         captioner = stack.enter_context(_captioner(dnp, host, arguments.download))
         scorer = world.part("dnp").JudgeScorer() if small else ClipScorer(stack.enter_context(_clip(host, arguments.download)))
         studio = Studio(host, scorer, captioner, dnp, options, arguments.out / "work", arguments.batch)
-        report = cheap(studio, categories, arguments.out) if arguments.cheap else rows(studio, categories, arguments)
+        if arguments.cheap:
+            report = cheap(studio, categories, arguments.out, arguments.captions_only)
+        else:
+            report = rows(studio, categories, arguments)
     print(report)
     return 0
 
@@ -133,6 +138,7 @@ def rows(studio: Studio, categories: List[Category], arguments) -> str:
         sections.append((category.name, found))
         text += [f"## {category.name}: {len(category.pairs)} pairs", "", dnp_report.table(scorer.metrics, found), "",
                  f"### Diffusion-negative pictures of {category.name}", "", _negative_table(studio, category, cfg), ""]
+        text += _directions(studio, category, arguments.dictionary)
     text += [f"![the first figure of each row]({_name(cfg)}.png)", "", f"![pictures as in figure 4 of the paper](four-{_name(cfg)}.png)"]
     out.mkdir(parents=True, exist_ok=True)
     report = "\n".join(text) + "\n"
@@ -140,6 +146,24 @@ def rows(studio: Studio, categories: List[Category], arguments) -> str:
     dnp_report.draw(out / f"{_name(cfg)}.png", f"Guidance {cfg:g}", sections, scorer.metrics[0])
     sheet(studio, categories, out)
     return report
+
+
+def _directions(studio: Studio, category: Category, dictionary: str) -> List[str]:
+    """Where each negative pushes, call by call; for a category of which a wrong prompt can be told."""
+    from lib_negguide import plots
+
+    pairs = category.pairs[:MEASURED]
+    wrong = studio.scorer.wrong([pair.prompt for pair in pairs])
+    if wrong is None:
+        return []
+    captions = studio.captions([studio.away(pair, studio.options["cfg_scale"]) for pair in pairs])
+    negatives = {"empty": [""] * len(pairs), "dictionary": [dictionary] * len(pairs), "auto-DNP": captions}
+    found = directions(studio.host, pairs, wrong, negatives, studio.options)
+    headers = ["call", "σ", *[f"{name}: {what}" for name in negatives for what in ("length", "cosine")]]
+    lines = [[call, f"{sigma:.2f}", *[f"{value:.2f}" for pair in row for value in pair]] for call, sigma, row in found]
+    return [f"### Where the negatives push, {category.name}", "",
+            f"Length of ε_p − ε_n along plain sampling, and its cosine with ε_p − ε_wrong, wrong being the prompt with its colours "
+            f"exchanged: what tells right from wrong. Means over {len(pairs)} pairs.", "", plots.table(headers, lines), ""]
 
 
 def sheet(studio: Studio, categories: List[Category], out: Path) -> None:
@@ -226,38 +250,45 @@ def _negative_table(studio: Studio, category: Category, cfg: float) -> str:
     return plots.table(["picture", *[metric.title for metric in studio.scorer.away], *told], lines)
 
 
-def cheap(studio: Studio, categories: List[Category], out: Path) -> str:
-    """How few steps and how small a size the negative picture may have; the report in markdown, in the folder."""
+def cheap(studio: Studio, categories: List[Category], out: Path, captions_only: bool = False) -> str:
+    """How few steps and how small a size the negative picture may have; a report a category in markdown, in the folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    reports = []
+    for category in categories:
+        reports.append(_cheap(studio, category, captions_only))
+        (out / f"cheap-{category.name.replace(' ', '-')}.md").write_text(reports[-1], "utf-8")
+    return "\n".join(reports)
+
+
+def _cheap(studio: Studio, category: Category, captions_only: bool) -> str:
     from lib_negguide import plots
 
-    cfg, metric = studio.options["cfg_scale"], studio.scorer.metrics[0]
-    chosen = [pair for category in categories for pair in category.pairs]
-    plain = [studio.task(pair, cfg) for pair in chosen]
-    studio.paint(plain, "plain")
-    before, full, first, lines = studio.scores(plain), None, None, []
+    cfg, metric, chosen = studio.options["cfg_scale"], studio.scorer.metrics[0], category.pairs
+    full, first, lines = None, None, []
     for size in SIZES:
         for steps in SHARES:
             dnp = studio.dnp.copy(update={"steps": steps, "size": size})
             negatives = [studio.away(pair, cfg, dnp) for pair in chosen]
             studio.paint(negatives, f"negative pictures, steps {steps:g}, size {size:g}")
             captions = studio.captions(negatives)
-            row = [studio.task(pair, cfg, caption) for pair, caption in zip(chosen, captions)]
-            studio.paint(row, f"with their captions, steps {steps:g}, size {size:g}")
-            scores = studio.scores(row)
-            full, first = full or captions, first or scores
+            full = full or captions
             same = sum(left == right for left, right in zip(captions, full)) / len(full)
             away = [dnp_report.cell(one, studio.scores(negatives)) for one in studio.scorer.away]
-            against = dnp_report.Against.of(metric.key, scores, first)
-            lines.append([f"{steps:g}", f"{size:g}", f"{1 + cost(studio, negatives[0]):.2f}", f"{100 * same:.0f}%", *away,
-                          dnp_report.cell(metric, scores), *against.cells(metric.share)])
-    headers = ["steps", "size", "evaluations", "captions as full", *[one.title for one in studio.scorer.away], metric.title,
-               "against full", "won / lost", "p"]
-    text = (f"{_heading(studio, 'Cheap diffusion-negative pictures')}\n\n{len(chosen)} pairs. Steps and size: shares of the run's. "
-            "Evaluations: of the whole of auto-DNP (without captioning), relative to one plain sampling; one on a smaller picture counts "
-            f"by its area. Plain pictures: {metric.title} {dnp_report.cell(metric, before)}.\n\n" + plots.table(headers, lines) + "\n")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "cheap.md").write_text(text, "utf-8")
-    return text
+            line = [f"{steps:g}", f"{size:g}", f"{1 + cost(studio, negatives[0]):.2f}", f"{100 * same:.0f}%", *away]
+            if not captions_only:
+                row = [studio.task(pair, cfg, caption) for pair, caption in zip(chosen, captions)]
+                studio.paint(row, f"with their captions, steps {steps:g}, size {size:g}")
+                scores = studio.scores(row)
+                first = first or scores
+                against = dnp_report.Against.of(metric.key, scores, first)
+                line += [dnp_report.cell(metric, scores), *against.cells(metric.share)]
+            lines.append(line)
+    finals = [] if captions_only else [metric.title, "against full", "won / lost", "p"]
+    headers = ["steps", "size", "evaluations", "captions as full", *[one.title for one in studio.scorer.away], *finals]
+    return (f"{_heading(studio, f'Cheap diffusion-negative pictures: {category.name}')}\n\n{len(chosen)} pairs. Steps and size: shares of "
+            "the run's. Evaluations: of the whole of auto-DNP (without captioning), relative to one plain sampling; one on a smaller "
+            "picture counts by its area. “No …” is told of the negative pictures, the last columns of the pictures with their captions."
+            "\n\n" + plots.table(headers, lines) + "\n")
 
 
 def cost(studio: Studio, negative: Task) -> float:

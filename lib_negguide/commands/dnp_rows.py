@@ -59,6 +59,9 @@ class Scorer(Protocol):
     def failures(self, captions: Sequence[str], prompts: Sequence[str]) -> Optional[List[str]]:
         """The captions of plain pictures that are not what their prompts ask for, "" for the others, where words can tell."""
 
+    def wrong(self, prompts: Sequence[str]) -> Optional[List[str]]:
+        """Prompts that tell of the same with a mistake, where there are such."""
+
     def agree(self, captions: Sequence[str], images: Sequence[Any]) -> Optional[List[bool]]:
         """Whether captions say exactly what is there, where this is known."""
 
@@ -80,6 +83,9 @@ class ClipScorer:
         return None
 
     def failures(self, captions, prompts):
+        return None
+
+    def wrong(self, prompts):
         return None
 
     def agree(self, captions, images):
@@ -188,6 +194,33 @@ class Studio:
             found = self.scorer.scores(self.images([missing[key][0] for key in part]), [missing[key][1] for key in part])
             _note(self.work / "scores.jsonl", self._scores, dict(zip(part, found)))
         return [self._scores[key] for key in keys]
+
+
+def directions(host, pairs: Sequence[Pair], wrong: Sequence[str], negatives: Mapping[str, Sequence[str]],
+               options: Mapping[str, Any]) -> List[Tuple[int, float, List[Tuple[float, float]]]]:
+    """Along the plain sampling of pairs, at every third call: call, sigma, and of each negative (length, cosine), as means.
+
+    Length: of ε_p − ε_n in latents, per picture. Cosine: with ε_p − ε_wrong.
+    """
+    import torch
+
+    def flat(left, right):
+        return (left - right).flatten(1)
+
+    found = []
+    with host.threads(), torch.no_grad():
+        run = host.prepare([pair.prompt for pair in pairs], [pair.seed for pair in pairs],
+                           **{name: value for name, value in options.items() if name != "batch_size"})
+        texts = [[pair.prompt for pair in pairs], wrong, *negatives.values()]
+        conditions, x = [host.model.encode(list(each)) for each in texts], run.latents
+        for call, sigma in enumerate(run.sigmas[:-1]):
+            if call % 3 == 0:
+                right, mistaken, *predicted = run.guidance.predict(x, sigma, conditions)
+                pushes, tells = [flat(right, other) for other in predicted], flat(right, mistaken)
+                lengths = [float(push.norm(dim=1).mean() / sigma) for push in pushes]
+                found.append((call, float(sigma), list(zip(lengths, [float(torch.cosine_similarity(p, tells).mean()) for p in pushes]))))
+            x = run.between(x, call, call + 1)
+    return found
 
 
 def others(pairs: Sequence[Pair], seed: int = 1) -> List[int]:

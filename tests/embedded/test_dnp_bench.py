@@ -102,7 +102,7 @@ def test_clip_scores_take_the_judges_place():
 
     scorer = dnp_rows.ClipScorer(Clip())
     assert scorer.scores([None, None], ["a and b", "a"]) == [{"full": 0.3, "minimum": 0.2}, {"full": 0.25, "minimum": 0.25}]
-    assert scorer.describe([]) is None and scorer.failures([], []) is None and scorer.agree([], []) is None
+    assert scorer.describe([]) is None and scorer.failures([], []) is None and scorer.wrong([]) is None and scorer.agree([], []) is None
     rows = [dnp_report.Row(name, [{"full": value, "minimum": value}] * 4, 1.5) for name, value in (("plain", 0.25), ("other", 0.5))]
     assert "+0.2500 (+0.2500 to +0.2500) | 4 / 0" in dnp_report.table(scorer.metrics, rows)
 
@@ -124,7 +124,7 @@ def reports(tmp_path_factory):
 
 def test_report(reports):
     text = (reports / "guidance-5.md").read_text("utf-8")
-    for word in ("two shapes: 3 pairs", "portraits: 3 pairs", "| auto-DNP", "| true (upper bound)", "| own failure", "| dictionary", "| random", "| half"):
+    for word in ("two shapes: 3 pairs", "portraits: 3 pairs", "| auto-DNP", "| true (upper bound)", "| own failure", "### Where the negatives push, two shapes", "| dictionary", "| random", "| half"):
         assert word in text
     for name in ("guidance-5.png", "four-guidance-5.png"):
         with Image.open(reports / name) as image:
@@ -175,7 +175,7 @@ def test_cheap(reports, monkeypatch, capsys):
     monkeypatch.setattr(dnp_bench, "SHARES", (1.0, 0.5))
     monkeypatch.setattr(dnp_bench, "SIZES", (1.0, 0.5))
     assert cli.main(["bench", "dnp", "--cheap", *QUICK, "--category", "portraits", "--out", str(reports)]) == 0
-    text = (reports / "cheap.md").read_text("utf-8")
+    text = (reports / "cheap-portraits.md").read_text("utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in text.splitlines() if line.startswith("| ")][1:]
     assert rows == [["1", "1", "2.00"], ["0.5", "1", "1.50"], ["1", "0.5", "1.25"], ["0.5", "0.5", "1.12"]]
 
@@ -207,3 +207,20 @@ def test_keys_differ_with_everything(reports):
               Task(Pair("a", 1), 5.0, 3, (64, 64)), Task(Pair("a", 1), 5.0, 2, (64, 56)), Task(Pair("a", 1), 5.0, 2, (64, 64), "c"),
               Task(Pair("a", 1), 5.0, 2, (64, 64), "c", '{"combine": "perp-neg"}')]  # fmt: skip
     assert len({studio.key(task) for task in (base, *others)}) == len(others) + 1
+
+
+def test_prompts_with_a_mistake():
+    assert dnp.JudgeScorer().wrong([PAIR, "a red ring and a blue ring"]) == ["a blue circle and a red ring", "a red ring and a red ring"]
+    assert dnp.JudgeScorer().wrong(["a bare face"]) is None
+
+
+def test_directions():
+    """A negative equal to the prompt pushes nowhere, one equal to the mistake pushes from it to the prompt."""
+    host = EmbeddedHost.load(world.model())
+    pairs, wrong = [Pair(PAIR, 5), Pair(PAIR, 6)], ["a blue circle and a red ring"] * 2
+    options = {**_options(), "steps": 4}
+    found = dnp_rows.directions(host, pairs, wrong, {"same": [PAIR] * 2, "wrong": wrong, "empty": [""] * 2}, options)
+    assert [call for call, _, _ in found] == [0, 3] and found[0][1] > found[1][1]
+    for _, _, ((same, _), (length, cosine), (empty, other)) in found:
+        assert same == pytest.approx(0, abs=1e-4) and length > 0.1 and cosine == pytest.approx(1, abs=1e-4)
+        assert empty > 0.1 and -1 < other < 0.95

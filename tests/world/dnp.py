@@ -70,6 +70,14 @@ def lacks(caption: str, prompt: str) -> bool:
     return not set(wanted.worn) <= set(said.worn) or sorted(wanted.shapes) != sorted(said.shapes)
 
 
+def exchanged(shapes: tuple[tuple[str, str], ...]) -> str:
+    """Two shapes with each other's colour; where they have the same colour or the same shape, the first one twice."""
+    (colour, shape), (other_colour, other_shape) = shapes
+    if colour == other_colour or shape == other_shape:
+        return f"a {colour} {shape} and a {colour} {shape}"
+    return f"a {other_colour} {shape} and a {colour} {other_shape}"
+
+
 def words(verdict: Verdict) -> set[str]:
     """Words for all that is seen."""
     return {*verdict.worn, *(["person"] if verdict.kind == "portrait" else []), *(word for thing in verdict.shapes for word in thing)}
@@ -112,6 +120,10 @@ class JudgeScorer:
 
     def failures(self, said, prompts):
         return [text if lacks(text, prompt) else "" for text, prompt in zip(said, prompts, strict=True)]
+
+    def wrong(self, prompts):
+        wanted = [asked(prompt).shapes for prompt in prompts]
+        return [exchanged(shapes) for shapes in wanted] if all(len(shapes) == 2 for shapes in wanted) else None
 
     def agree(self, said, images):
         return [captioner.agrees(text, _attributes(verdict)) for text, verdict in zip(said, self.verdicts(images), strict=True)]
