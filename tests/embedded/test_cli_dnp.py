@@ -75,7 +75,7 @@ def test_dnp(run, tmp_path, sampled):  # noqa: F811
         assert line["caption"] and line["raw"] and line["captioner"].startswith("captioner@") and line["evaluations"] == 6 + 4
         text = parameters(picture)
         assert text.startswith(f"{line['prompt']}\nNegative prompt: fog\nSteps: 3, ") and f"Seed: {line['seed']}, " in text
-        assert schedule(picture) == {"dnp": {"steps": 0.5}} and f"{generate.CAPTION}: {line['caption']}" in text
+        assert schedule(picture) == {"dnp": {"steps": 0.5}} and f"{generate.CAPTION}: {generate.quoted(line['caption'])}" in text
         assert schedule(shown) == {"dns": {}} and "Steps: 2, " in parameters(shown)
 
 
@@ -151,7 +151,7 @@ def test_dns(run, tmp_path):  # noqa: F811
         for row, name in zip(line["negatives"], line["files"]["dns"]):
             path = tmp_path / "out/dns" / name
             assert schedule(path) == {"dns": {"scale": 3.0}} and f"Seed: {row['seed']}, " in parameters(path)
-            assert f"{generate.CAPTION}: {row['caption']}" in parameters(path)
+            assert f"{generate.CAPTION}: {generate.quoted(row['caption'])}" in parameters(path)
 
 
 def test_the_infotext_of_a_dns_picture_makes_it_again(run, tmp_path):  # noqa: F811
@@ -301,7 +301,7 @@ def test_generate_with_auto_dnp(run, tmp_path):  # noqa: F811
     assert code == 0 and "caption: calls " in out and "predictions per picture: 12 instead of 6" in out
     path = tmp_path / "out/00003.png"
     assert schedule(path) == {"dnp": {"window": {"start": 5.8}}}
-    caption = parameters(path).split(f"{generate.CAPTION}: ")[1]
-    assert out.splitlines()[0] == f"out/00003.png: {caption}"
+    name, caption = out.splitlines()[0].split(": ", 1)
+    assert name == "out/00003.png" and parameters(path).endswith(f"{generate.CAPTION}: {generate.quoted(caption)}")
     code, out, _ = run("generate", SHAPES, "--settings", '{"dnp": {}}', "--seeds", 3, "--cache", "cache", *FAST)
     assert out.splitlines()[0] == f"out/00003-2.png: {caption}" and "predictions" not in out
