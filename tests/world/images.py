@@ -34,9 +34,9 @@ from tests.world.judge import Judge, Verdict
 FIRST_SEED = 300_000
 DRAWINGS = 6_000  # of the seeds "picture 0", "picture 1", …: pools are chosen from these
 SAMPLER, STEPS = "Euler", 30
-POINTS = (0, 4, 8, 10, 15, 20, 30)
-WEIGHTS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-SHARED = ((1.0, 1.0), (0.75, 1.0), (0.5, 1.0), (1.0, 1.5), (1.0, 2.0))  # positive and negative weight
+POINTS = (0, 4, 8, 15, 30)
+WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0)
+SHARED = ((1.0, 1.0), (0.75, 1.0), (0.6, 1.0), (0.5, 1.0), (1.0, 2.0))  # positive and negative weight
 
 Test = Callable[[Attributes], bool]
 POOLS: dict[str, Test] = {
@@ -298,7 +298,7 @@ def goals(measured: dict[str, dict]) -> list[list]:
                 left, there = of(key, wears(name)), of(key, person)
                 goal(f"negative: {words}: {name} left", left, f"at most 10 points above the text's {100 * text:.1f}%", left <= text + 0.1)
                 goal(f"negative: {words}: a person", there, "at least 95%", there >= 0.95)
-    if "circle-drawing" in measured:
+    if {"circle", "circle-text", "circle-drawing"} <= set(measured):
         text, left, plain = (of(key, red) for key in ("circle-text", "circle-drawing", "circle"))
         goal("negative: a drawing of a red circle: a red circle", left,
              f"at most 10 points above the text's {100 * text:.1f}%; {100 * plain:.1f}% without", left <= text + 0.1)
