@@ -328,6 +328,9 @@ def test_device_and_precision_of_the_host(inside):
                                         ("blip-base", "https://huggingface.co/Salesforce/blip-image-captioning-base"),
                                         ("blip2", "negguide-captioners/blip2"), ("nonsense", "there is no captioner")])
 def test_refused_with_the_reason(host, spec, said):
-    """A host without BLIP's files makes no picture that pretends."""
+    """A host without the captioner's files makes no picture that pretends."""
+    known = {row["captioner"]: row for row in host.get("/negguide/v1/captioners").json()["captioners"]}
+    if known.get(spec, {}).get("usable"):
+        pytest.skip("this host has it")
     answer = host.refused({"dnp": {"captioner": spec}})
     assert answer.status_code == 422 and said in answer.text and "images" not in answer.json()
