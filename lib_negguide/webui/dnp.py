@@ -197,20 +197,18 @@ def again(p, run: Run) -> None:
     if run.negatives is None or run.resolved is None or getattr(p, CAPTIONS, None) is not None:
         return
     first = p.iteration * p.batch_size
-    now = list(zip(p.prompts, p.seeds, p.subseeds))
-    before = run.resolved
-    numbers = [n for n, (prompt, seed, _) in enumerate(now)
-               if (prompt, seed) != (before.prompts[first + n], before.seeds[first + n])]
-    if not numbers:
+    count, before = len(p.prompts), run.resolved
+    batch = slice(first, first + count)
+    if (list(p.prompts), list(p.seeds)) == (before.prompts[batch], before.seeds[batch]):
         return
     own = Resolved(list(p.prompts), list(p.negative_prompts), list(p.seeds), list(p.subseeds))
     if before.hires is not None:
-        cut = slice(first, first + len(now))
-        own.hires = list(p.all_hr_prompts[cut]), list(p.all_hr_negative_prompts[cut])
+        own.hires = list(p.all_hr_prompts[batch]), list(p.all_hr_negative_prompts[batch])
     found = _until_stopped(p, partial(negatives_of, p, run.settings.dnp, own.prompts, own.seeds, own.subseeds))
-    run.negatives[first:first + len(now)] = found or [Negative("")] * len(now)
+    run.negatives[batch] = found or [Negative("")] * count
+    before.prompts[batch], before.seeds[batch] = own.prompts, own.seeds
     if run.plain is not None:
-        run.plain[first:first + len(now)] = _until_stopped(p, partial(_plain_pictures, p, run, own)) or [None] * len(now)
+        run.plain[batch] = _until_stopped(p, partial(_plain_pictures, p, run, own)) or [None] * count
 
 
 def _until_stopped(p, make) -> Optional[List[Any]]:
@@ -261,7 +259,7 @@ def compare(p, images: torch.Tensor) -> None:
 
 def _compare(p, run: Run, images: torch.Tensor) -> None:
     first = p.iteration * p.batch_size
-    numbers = [n for n in range(len(images)) if run.plain[first + n] is not None]
+    numbers = [n for n in range(len(images)) if first + n < len(run.plain) and run.plain[first + n] is not None]
     with undisturbed(p), clip() as opened:
         prompts = [p.all_prompts[first + n] for n in numbers]
         made = opened.scores([_as_picture(images[n]) for n in numbers], prompts)

@@ -27,6 +27,9 @@ def add() -> None:
             data.module.axis_options += [axis for axis in _axes(data.module.AxisOption) if axis.label not in known]
 
 
+PROBE = Settings(dnp=Dnp(text="a caption"))
+"""Settings in which a value can be tried; what else a cell needs is its own matter."""
+
 Change = Callable[[Settings, Any], Settings]
 
 
@@ -66,7 +69,7 @@ def _confirm(change: Change) -> Callable:
     def confirm(p, values) -> None:
         for value in values:
             try:
-                change(Settings(), value)
+                change(PROBE, value)
             except SettingsError as error:
                 raise answer(p, error) from None
     return confirm

@@ -92,6 +92,12 @@ def test_the_hosts_options_to_skip_the_negative_do_not_spoil_it(host, options):
     assert distance(host.txt2img(prompt=RED, override_settings=options), host.txt2img(prompt=RED)) > 0, "this test could not fail"
 
 
+def test_they_do_not_in_the_hires_pass(host):
+    """The second of two batches has them still switched off, and the request's own value is put back."""
+    fields = {"prompt": RED, "n_iter": 2, "enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.6}
+    assert same(host.txt2img({"dns": {}}, override_settings={"s_min_uncond": 4.0, "s_min_uncond_all": True}, **fields), host.txt2img({"dns": {}}, **fields))
+
+
 def test_scale_0_of_the_host_is_refused(host):
     answer = host.refused({"dns": {}}, cfg_scale=0)
     assert answer.status_code == 422

@@ -234,7 +234,9 @@ def before_sampling(p, uc: Any) -> None:
     try:
         run.begin_pass(p)
         if run.settings.dns is not None:
-            run.s_min_uncond, p.s_min_uncond = p.s_min_uncond, 0.0  # a skipped empty prompt gives the prompt's own picture
+            if run.s_min_uncond is None:  # not yet the hires pass
+                run.s_min_uncond = p.s_min_uncond
+            p.s_min_uncond = 0.0  # where the host skips the empty prompt it gives the prompt's own picture
         levelled = conditions.levelled(uc)
         if levelled is not None:
             _hand_over(p.sampler, uc, levelled)
@@ -261,8 +263,8 @@ def after_sampling(p, args) -> None:
     run = run_of(p)
     if run is None:
         return
-    if run.settings.dns is not None:
-        p.s_min_uncond = run.s_min_uncond
+    if run.s_min_uncond is not None:
+        p.s_min_uncond, run.s_min_uncond = run.s_min_uncond, None
     if run.error is not None:
         args.samples = Refused(run.error)
         return

@@ -57,7 +57,7 @@ class Run:
         self._p = weakref.ref(p)
         self.settings = settings
         self.nested = nested
-        self.s_min_uncond: Optional[float] = None
+        self.s_min_uncond: Optional[float] = None  # p's own, while it is 0 for a diffusion-negative picture
         self.negatives: Optional[List[Negative]] = None
         self.given = False
         self.resolved: Any = None

@@ -66,8 +66,12 @@ class Saboteur(scripts.Script):
         seen["changed"] = sorted(name for name in {*self.before, *after} if self.before.get(name) != after.get(name))
 
     def process(self, p, place, countdown):
-        if place == "prompts":
-            p.all_prompts = [f"a {colour} circle" for colour, _ in zip(["blue", "green", "red", "yellow"], p.all_prompts)]
+        if place == "prompts":  # and more pictures of them, where countdown says how many
+            count = int(countdown) or len(p.all_prompts)
+            p.n_iter = count // p.batch_size
+            p.all_prompts = [f"a {colour} circle" for colour, _ in zip(["blue", "green", "red", "yellow"], range(count))]
+            p.all_seeds = [p.all_seeds[0] + n for n in range(count)]
+            p.all_subseeds, p.all_negative_prompts = list(p.all_seeds), p.all_negative_prompts[:1] * count
         elif place and place not in ("nested", "caption", "clip"):
             fail_once(place, int(countdown))
 
