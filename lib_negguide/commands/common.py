@@ -122,10 +122,11 @@ def sampling_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--batch", type=int, default=8, help="pictures at a time (default %(default)s)")
 
 
-def captioner_options(parser: argparse.ArgumentParser) -> None:
-    """What finds captioners and keeps negative pictures."""
-    group = parser.add_argument_group("captioner and cache")
-    group.add_argument("--cache", type=Path, metavar="FOLDER", help="keep diffusion-negative pictures and their captions there")
+def captioner_options(parser: argparse.ArgumentParser, cache: bool = True) -> None:
+    """What finds captioners and CLIP, and keeps negative pictures."""
+    group = parser.add_argument_group("captioner and cache" if cache else "captioner and CLIP")
+    if cache:
+        group.add_argument("--cache", type=Path, metavar="FOLDER", help="keep diffusion-negative pictures and their captions there")
     group.add_argument("--clip", metavar="CLIP", default="auto",
                        help="CLIP for scores: a folder of open_clip's, a file of ViT-B/16, a model id (auto: the hub's copy)")
     group.add_argument("--download", action="store_true", help="fetch captioner or CLIP from huggingface.co where they are missing")

@@ -58,7 +58,7 @@ def add(commands) -> None:
     common.dnp_options(parser, FIELDS)
     common.model_options(parser)
     common.sampling_options(parser)
-    parser.add_argument("--download", action="store_true", help="fetch captioner or CLIP from huggingface.co where they are missing")
+    common.captioner_options(parser, cache=False)
     parser.set_defaults(run=run, batch=None)
 
 
@@ -86,7 +86,7 @@ def run(arguments) -> int:
     options = common.sampling(arguments, host)
     with ExitStack() as stack:
         captioner = stack.enter_context(_captioner(dnp, host, arguments.download))
-        scorer = world.part("dnp").JudgeScorer() if small else ClipScorer(stack.enter_context(_clip(host, arguments.download)))
+        scorer = world.part("dnp").JudgeScorer() if small else ClipScorer(stack.enter_context(_clip(host, arguments)))
         studio = Studio(host, scorer, captioner, dnp, options, arguments.out / "work", arguments.batch)
         if arguments.cheap:
             report = cheap(studio, categories, arguments.out, arguments.captions_only)
@@ -118,10 +118,10 @@ def _captioner(dnp: Dnp, host, downloads: bool):
     return opener(dnp, host, downloads, keep="unload")()
 
 
-def _clip(host, downloads: bool):
+def _clip(host, arguments):
     from lib_negguide import metrics
 
-    return metrics.opened(device=host.model.device, downloads=downloads)
+    return metrics.opened(arguments.clip, device=host.model.device, downloads=arguments.download)
 
 
 def rows(studio: Studio, categories: List[Category], arguments) -> str:

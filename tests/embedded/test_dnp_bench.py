@@ -6,10 +6,11 @@ import pytest
 from PIL import Image
 
 from lib_negguide import cli, world
-from lib_negguide.commands import dnp_bench, dnp_report, dnp_rows
+from lib_negguide.commands import common, dnp_bench, dnp_report, dnp_rows
 from lib_negguide.commands.dnp_rows import Metric, Pair, Task
 from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.metrics import Score
+from tests import tiny_clip
 from tests.world import dnp
 from tests.world.judge import Verdict
 
@@ -184,6 +185,22 @@ def test_a_prompts_file(tmp_path):
     (tmp_path / "mine.txt").write_text("# two of them\na red circle\n\na blue ring\n")
     assert cli.main(["bench", "dnp", *QUICK, "--prompts", str(tmp_path / "mine.txt"), "--out", str(tmp_path / "out")]) == 0
     assert "## mine: 3 pairs" in (tmp_path / "out" / "guidance-5.md").read_text("utf-8")
+
+
+def test_another_model_is_looked_at_by_clip(tmp_path, monkeypatch, host, capsys):
+    """As with real weights: prompts of a file, a captioner's folder, CLIP scores of pictures and of negative pictures."""
+    monkeypatch.setattr(common, "load", lambda arguments: host)
+    (tmp_path / "a-and-e.txt").write_text("a red circle and a blue ring\na cat and a dog\n")
+    command = ["bench", "dnp", *QUICK, "--model", "other.safetensors", "--size", "64", "--cfg", "5", "--captioner", str(world.captioner()),
+               "--out", str(tmp_path / "out")]
+    assert cli.main(command) != 0 and "--prompts" in capsys.readouterr().err
+    clip = tiny_clip.write(tmp_path / "clip")
+    assert cli.main([*command, "--prompts", str(tmp_path / "a-and-e.txt"), "--clip", str(clip)]) == 0
+    text = (tmp_path / "out" / "guidance-5.md").read_text("utf-8")
+    for words in ("| negative   | least object", "whole prompt", "| auto-DNP", "| random", "| no prompt |"):
+        assert words in text
+    for words in ("true (upper bound)", "own failure", "exactly right", "Where the negatives push"):
+        assert words not in text
 
 
 @pytest.mark.parametrize(("options", "words"), [
