@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Optional
 
 from lib_negguide import __version__
-from lib_negguide.commands import common
+from lib_negguide.commands import common, image_options
 from lib_negguide.errors import NegGuideError, SettingsError
+from lib_negguide.image_prompt.store import Store
 from lib_negguide.settings import COMBINE, Settings
 
 # As in a WebUI's infotext, so that a picture made here can be sent to txt2img there.
@@ -21,6 +22,7 @@ examples:
   python -m lib_negguide generate "a portrait of a person" --negative mustache@noun --seeds 1-4
   python -m lib_negguide generate "a portrait of a person" -n glasses@5.8:1.6 -n hat@0.2:1:fraction*0.8
   python -m lib_negguide generate "a castle" --model v1-5.safetensors --negative-prompt "fog" --settings mine.json
+  python -m lib_negguide generate "a portrait of a person" --negative-image glasses.png@5.8:1.6 --image hat.png*0.7
   python -m lib_negguide generate "a red circle and a blue triangle" --settings '{"dnp": {}}'
 """
 
@@ -41,11 +43,15 @@ def add(commands) -> None:
     common.model_options(parser)
     common.sampling_options(parser)
     common.captioner_options(parser)
+    image_options.add(parser)
     parser.set_defaults(run=run)
 
 
-def settings_of(arguments, dnp: Optional[dict] = None) -> Settings:
-    """Settings from ``--settings``, then ``--negative``, ``--combine`` and ``dnp`` on top; raises :class:`SettingsError`."""
+def settings_of(arguments, dnp: Optional[dict] = None, store: Optional[Store] = None) -> Settings:
+    """Settings from ``--settings``, then ``--negative``, ``--combine`` and ``dnp`` on top; raises :class:`SettingsError`.
+
+    Pictures of image prompts are put into the ``store``, where there is one.
+    """
     text = arguments.settings or "{}"
     if not text.lstrip().startswith("{"):
         file = Path(text)
@@ -59,17 +65,21 @@ def settings_of(arguments, dnp: Optional[dict] = None) -> Settings:
         data["combine"] = arguments.combine
     if dnp is not None:
         data["dnp"] = {**data.get("dnp", {}), **dnp}
+    if store is not None:
+        data = image_options.on_top(data, arguments, store)
     return Settings.parse(data)
 
 
 def run(arguments) -> int:
-    settings = settings_of(arguments)
+    store = Store()
+    settings = settings_of(arguments, store=store)
     host = common.load(arguments)
     options = common.sampling(arguments, host)
+    images = image_options.prepared(arguments, settings, host, options, store)
     prompts = [arguments.prompt] * len(arguments.seeds)
     with common.showing(arguments, settings, host) as extra, common.progress("sampling") as on_step:
         result = host.sample(prompts, arguments.seeds, settings, negative_prompts=arguments.negative_prompt, on_step=on_step,
-                             **extra, **options)
+                             **images, **extra, **options)
     arguments.out.mkdir(parents=True, exist_ok=True)
     sigmas = [call.sigma for call in result.trace.calls]
     for number, (seed, image) in enumerate(zip(arguments.seeds, result.pil())):

@@ -9,7 +9,7 @@ then the middle block. In a pickle the groups are dictionaries, in a safetensors
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -76,10 +76,6 @@ class Adapter:
         self.image_proj = {key: value.to(device) for key, value in self.image_proj.items()}
         self.layers = [(k.to(device), v.to(device)) for k, v in self.layers]
         return self
-
-    def outline(self) -> Adapter:
-        """A copy that has only the shapes of the weights."""
-        return replace(self).to("meta")
 
 
 def load(path) -> Adapter:

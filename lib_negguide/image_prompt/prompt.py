@@ -18,13 +18,13 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 
-from lib_negguide.errors import ModelError
-from lib_negguide.image_prompt import checkpoints, encoder, injection
+from lib_negguide.image_prompt import checkpoints, encoder, files, injection, weights
 from lib_negguide.image_prompt.checkpoints import Adapter
 from lib_negguide.image_prompt.encoder import Picture
 from lib_negguide.image_prompt.injection import ImageTokens, Row
+from lib_negguide.image_prompt.store import Store, picture_of
 from lib_negguide.schedule import strength
-from lib_negguide.settings import SIDES, Window
+from lib_negguide.settings import SIDES, ImagePrompt, Window
 
 NEGATIVE, POSITIVE = SIDES
 REMEMBERED = 16
@@ -43,6 +43,19 @@ class Entry:
     def strength(self, sigma: float) -> float:
         w = self.window
         return strength(sigma, w.start, w.stop, w.weight, w.curve, w.points)
+
+
+def entries(prompts: Sequence[ImagePrompt], store: Store, path: str = "images") -> List[Entry]:
+    """Image prompts of settings whose windows are in sigma (:meth:`Settings.in_sigma`); those of weight 0 are left out.
+
+    Raises :class:`SettingsError` naming the field below ``path`` for a picture that cannot be had.
+    """
+    out = []
+    for number, one in enumerate(prompts):
+        image = picture_of(one, store, f"{path}[{number}].image")
+        if one.weight > 0.0:
+            out.append(Entry(Picture(image, one.noise, one.amount, one.seed), one.side, one, one.name or str(number + 1)))
+    return out
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,6 @@ class ImagePrompts:
         return replace(self, entries=tuple(e for e, _ in kept), tokens=tuple(t for _, t in kept)) if kept else None
 
 
-_outlines: Dict[str, Adapter] = {}
 _kept: Dict[str, Adapter] = {}
 _memory: OrderedDict = OrderedDict()
 """ImageTokens by (adapter, encoder, picture)."""
@@ -88,14 +100,9 @@ _memory: OrderedDict = OrderedDict()
 
 def release() -> None:
     """Give back what is remembered and kept: adapter, keys and values, features. The encoder is kept with the captioners."""
-    for memory in (_outlines, _kept, _memory):
+    for memory in (_kept, _memory):
         memory.clear()
     encoder.forget()
-
-
-def look(path) -> Adapter:
-    """An adapter's kind and shapes, without its weights; raises :class:`ModelError`. Files are read once."""
-    return _outlined(Path(path))[0]
 
 
 def prepare(entries: Sequence[Entry], adapter, unet: torch.nn.Module, *, image_encoder: str = "", folders: Sequence[Path] = (),
@@ -106,7 +113,7 @@ def prepare(entries: Sequence[Entry], adapter, unet: torch.nn.Module, *, image_e
     ``dtype`` are the encoder's; the adapter computes on the CPU unless ``keep`` is "loaded": its work is small and
     done once. ``keep``: as for captioners. Raises :class:`ModelError` naming what is missing or does not fit.
     """
-    outline, key, whole = _outlined(Path(adapter))
+    outline, key = files.look(adapter), weights.key_of(Path(adapter))
     injection.check(outline, unet)
     found = encoder.find(image_encoder, outline, folders)
     pictures: List[Optional[Picture]] = [*(entry.picture for entry in entries), None]
@@ -115,7 +122,7 @@ def prepare(entries: Sequence[Entry], adapter, unet: torch.nn.Module, *, image_e
     out = {k: _memory[k] for k in keys if k in _memory}
     if new:
         shown = encoder.features(list(new.values()), found, outline.feature, device=device, dtype=dtype, keep=keep, tick=tick)
-        whole = whole or _kept.get(key) or checkpoints.load(adapter)
+        whole = _kept.get(key) or checkpoints.load(adapter)
         place = torch.device(device if keep == "loaded" else "cpu")
         with torch.no_grad():
             for k, features in zip(new, shown):
@@ -128,15 +135,3 @@ def prepare(entries: Sequence[Entry], adapter, unet: torch.nn.Module, *, image_e
     while len(_memory) > max(REMEMBERED, len(set(keys))):
         _memory.popitem(last=False)
     return ImagePrompts(tuple(entries), tuple(out[k] for k in keys[:-1]), out[keys[-1]])
-
-
-def _outlined(path: Path) -> Tuple[Adapter, str, Optional[Adapter]]:
-    """(kind and shapes, key, the adapter itself if it had to be read now)."""
-    if not path.is_file():
-        raise ModelError(f"NegGuide: there is no IP-Adapter {path}")
-    about = path.stat()
-    key, whole = f"{path.resolve()}|{about.st_size}|{about.st_mtime_ns}", None
-    if key not in _outlines:
-        whole = checkpoints.load(path)
-        _outlines[key] = whole.outline()
-    return _outlines[key], key, whole

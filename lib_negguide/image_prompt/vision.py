@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional
 
 import torch
 
@@ -52,8 +52,7 @@ class Found:
     @property
     def key(self) -> str:
         """Tells it from every other, also from another file of later at the same place."""
-        about = self.weights.stat()
-        return f"{self.weights}|{about.st_size}|{about.st_mtime_ns}"
+        return weights.key_of(self.weights)
 
 
 def look(path: Path) -> Optional[Found]:
@@ -71,10 +70,9 @@ def look(path: Path) -> Optional[Found]:
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
     try:
-        shapes = _shapes(file)
-    except Exception:  # whatever else lies in the folder; reading it as the one that was asked for will say what it is
+        shape = _shape(weights.outline(file))
+    except ModelError:  # whatever else lies in the folder
         return None
-    shape = _shape(shapes)
     return None if shape is None else Found(path, file, None, shape)
 
 
@@ -85,28 +83,10 @@ def _vision_config(data: Dict[str, Any]) -> Dict[str, Any]:
     return {"projection_dim": 512, "hidden_size": 768, **data} if data.get("model_type") == "clip_vision_model" else {}
 
 
-def _shapes(path: Path) -> Dict[str, Tuple[int, ...]]:
-    """Shapes by key, without reading the weights where the form of the file allows it."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[8:] == b"{":
-        from safetensors import safe_open
-
-        with safe_open(str(path), "pt") as opened:
-            return {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}
-    try:
-        data = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError:  # the old form of pickles cannot be mapped
-        data = torch.load(str(path), map_location="cpu", weights_only=True)
-    data = data.get("state_dict", data)
-    return {key: tuple(value.shape) for key, value in data.items() if isinstance(value, torch.Tensor)}
-
-
-def _shape(shapes: Dict[str, Tuple[int, ...]]) -> Optional[Shape]:
-    if PATCHES in shapes and "visual_projection.weight" in shapes:
-        return Shape(shapes[PATCHES][0], shapes["visual_projection.weight"][0])
-    if OPEN_PATCHES in shapes and "visual.proj" in shapes:
-        return Shape(shapes[OPEN_PATCHES][0], shapes["visual.proj"][1])
+def _shape(state: Weights) -> Optional[Shape]:
+    for patches, projection, axis in ((PATCHES, "visual_projection.weight", 0), (OPEN_PATCHES, "visual.proj", 1)):
+        if patches in state and projection in state:
+            return Shape(state[patches].shape[0], state[projection].shape[axis])
     return None
 
 

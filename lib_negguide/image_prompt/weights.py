@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, Dict
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from lib_negguide.errors import ModelError
 
@@ -30,22 +34,42 @@ def read(path) -> Dict[str, Any]:
 
     Pickles go through torch's weights-only unpickler. Raises :class:`ModelError`.
     """
-    path = Path(path)
+    return _read(Path(path), whole=True)
+
+
+def outline(path) -> Dict[str, Any]:
+    """As :func:`read`, but only the shapes: tensors on the device "meta", and next to nothing is read."""
+    return _read(Path(path), whole=False)
+
+
+def key_of(path: Path) -> str:
+    """Tells a file from every other, also from another one of later at the same place."""
+    about = path.stat()
+    return f"{path.resolve()}|{about.st_size}|{about.st_mtime_ns}"
+
+
+def _read(path: Path, whole: bool) -> Dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"NegGuide: there is no file {path}")
     try:
         with path.open("rb") as file:
             start = file.read(9)
         if start[8:] == b"{":  # safetensors: the length of a JSON header in 8 bytes, then the header
-            from safetensors.torch import load_file
-
-            return load_file(str(path))
-        data = torch.load(str(path), map_location="cpu", weights_only=True)
+            return load_file(str(path)) if whole else _shapes(path)
+        mapped = {} if whole or not zipfile.is_zipfile(path) else {"mmap": True}
+        data = torch.load(str(path), map_location="cpu" if whole else "meta", weights_only=True, **mapped)
+    except pickle.UnpicklingError:  # torch's own words advise to run what is in the file
+        raise ModelError(f"NegGuide: {path.name} cannot be read as weights: it is no file of weights, or holds more than these") from None
     except Exception as error:  # each reader has exceptions of its own
         raise ModelError(f"NegGuide: {path.name} cannot be read as weights: {_first_line(error)}") from None
     if not isinstance(data, dict):
         raise ModelError(f"NegGuide: {path.name} holds no weights by name")
     return data.get("state_dict", data)
+
+
+def _shapes(path: Path) -> Weights:
+    with safe_open(str(path), "pt") as opened:
+        return {key: torch.empty(opened.get_slice(key).get_shape(), device="meta") for key in opened.keys()}
 
 
 def other_kind(keys) -> str:

@@ -235,7 +235,7 @@ class EmbeddedHost:
         chosen = sampler_named(sampler)
         sigmas, scheduler = noise_levels(chosen, scheduler, steps, self.levels)
         dns, dnp = _asked(settings, "dns"), _asked(settings, "dnp")
-        if _asked(settings, "images") and not images:
+        if not images and any(one.weight > 0 for one in _asked(settings, "images") or ()):
             raise SettingsError("images", f"{len(settings.images)} pictures", "prepared ones as well: see image_prompt.prompt.prepare")
         planned = isinstance(settings, GuidancePlan) and any(term.source == CAPTION for term in settings.terms)
         if captions is None and (dnp is not None or planned):

@@ -1,0 +1,90 @@
+"""Options for image prompts: pictures with windows, the IP-Adapter and its image encoder."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any, Dict, List
+
+from lib_negguide import world
+from lib_negguide.commands import common
+from lib_negguide.errors import SettingsError
+from lib_negguide.settings import SIDES, Settings
+
+FORM = "FILE[@WINDOW][*WEIGHT]"
+OPTIONS = {"negative": "--negative-image", "positive": "--image"}
+HELP = {"negative": "a picture of what to avoid, with its window as for a negative; may be repeated",
+        "positive": "a picture of what to show, likewise"}
+
+_WRITTEN = re.compile(r"(?P<file>.+?)(?:@(?P<window>[^@*/\\]*))?(?:\*(?P<weight>[0-9.]+))?\Z", re.DOTALL)
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("image prompts")
+    for side in SIDES:
+        group.add_argument(OPTIONS[side], action="append", default=[], metavar=FORM, dest=f"{side}_images", help=HELP[side])
+    group.add_argument("--adapter", type=Path, metavar="FILE", help="the IP-Adapter (default: the small model's own)")
+    group.add_argument("--encoder", type=Path, metavar="FILE_OR_FOLDER", help="its CLIP image encoder (default: the small model's own)")
+
+
+def on_top(data: Dict[str, Any], arguments, store) -> Dict[str, Any]:
+    """Settings as the API takes them, with the options' pictures; pictures named by their files are put into the store."""
+    images: List[Dict[str, Any]] = [_stored(dict(one), store) for one in data.get("images", ())]
+    for side in SIDES:
+        for written in getattr(arguments, f"{side}_images", ()):
+            images.append(_stored({"side": side, **parse(written, OPTIONS[side])}, store, OPTIONS[side]))
+    out = {**data, "images": images} if images else data
+    return {**out, "adapter": arguments.adapter.name} if images and arguments.adapter else out
+
+
+def parse(written: str, option: str) -> Dict[str, Any]:
+    """A picture in the form above to fields of an image prompt, the file's name as its ``image``; raises :class:`SettingsError`."""
+    if _is_file(written):
+        return {"image": written}
+    match = _WRITTEN.match(written)
+    if not match or not _is_file(match["file"]):
+        raise SettingsError(option, written, f"{FORM}, e.g. cat.png@5.8:1.6*0.8, with a file that is there")
+    rest = (match["window"] or "") + (f"*{match['weight']}" if match["weight"] else "")
+    try:
+        return {"image": match["file"], **common.parse_window(rest)}
+    except SettingsError as error:
+        raise SettingsError(option, written, error.allowed) from None
+
+
+def prepared(arguments, settings: Settings, host, options: Dict[str, Any], store) -> Dict[str, Any]:
+    """What :meth:`EmbeddedHost.sample` needs for the settings' pictures; nothing for settings without any that act."""
+    if not settings.enabled or not settings.images:
+        return {}
+    from lib_negguide.hosts.embedded.samplers import noise_levels, sampler
+    from lib_negguide.image_prompt import files, prompt
+
+    sigmas, _ = noise_levels(sampler(options["sampler"]), options["scheduler"], options["steps"], host.levels)
+    entries = prompt.entries(settings.in_sigma(sigmas[:-1].tolist()).images, store)
+    if not entries:
+        return {}
+    adapter, encoder = arguments.adapter, arguments.encoder
+    if adapter is None and settings.adapter == "auto" and world.is_world(arguments.model or world.model()):
+        adapter, encoder = world.adapter(), encoder or world.image_encoder()
+    with host.threads():
+        adapter = adapter or files.find(settings.adapter, host.model.unet)
+        return {"images": prompt.prepare(entries, adapter, host.model.unet, image_encoder=str(encoder or settings.image_encoder),
+                                         device=str(host.model.device))}
+
+
+def _stored(image: Dict[str, Any], store, option: str = "images") -> Dict[str, Any]:
+    """With the store's reference in place of a file's name."""
+    from lib_negguide.image_prompt.store import opened
+
+    path = image.get("image", "")
+    if not _is_file(path):
+        return image
+    try:
+        reference = store.put(opened(path))
+    except ValueError as error:
+        raise SettingsError(option, path, f"a picture ({error})") from None
+    return {"name": Path(path).name, **image, "image": reference}
+
+
+def _is_file(text: str) -> bool:
+    return 0 < len(text) < 1024 and Path(text).is_file()
