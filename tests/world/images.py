@@ -15,7 +15,8 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from PIL.Image import Image
@@ -89,15 +90,16 @@ def lines() -> list[Line]:
     return table
 
 
-@lru_cache(maxsize=1)
-def drawings() -> list[tuple[Image, Attributes]]:
-    return [draw(f"picture {index}") for index in range(DRAWINGS)]
+@cache
+def drawing(index: int) -> tuple[Image, Attributes]:
+    return draw(f"picture {index}")
 
 
 def pool(name: str, count: int) -> list[tuple[Image, Attributes]]:
     """One drawing for each of `count` seeds; they come again where there are fewer."""
-    found = [(image, shown) for image, shown in drawings() if POOLS[name](shown)]
-    found = found[: 500 if name in ("a portrait", "one shape", "two shapes") else 100]
+    distinct = min(count, 500 if name in ("a portrait", "one shape", "two shapes") else 100)
+    fitting = (pair for pair in map(drawing, range(DRAWINGS)) if POOLS[name](pair[1]))
+    found = list(islice(fitting, distinct))
     return [found[index % len(found)] for index in range(count)]
 
 
