@@ -84,12 +84,14 @@ def four_pictures(p, settings: Settings) -> Processed:
     resolved = dnp.resolve(p)
     negatives = _negatives(p, settings.dnp, resolved)
     captions = [negative.text for negative in negatives]
+    plain = settings.copy(update={"dnp": None})
+    plain = plain.copy(update={"enabled": plain != Settings()})  # nothing of the accordion's: a picture of the host's own
     guided = settings.copy(update={"dnp": settings.dnp.copy(update={"keep_better": False})})
     empty = {"prompt": [""] * len(captions), "negative_prompt": captions, "styles": [], "hr_prompt": "", "hr_negative_prompt": ""}
     passes: List[List[Picture]] = []
     last = p
     for changes, asked, given in (
-        ({}, settings.copy(update={"dnp": None}), None),
+        ({}, plain, None),
         (empty, Settings(enabled=False), None),
         ({}, guided, captions),
     ):
@@ -111,7 +113,7 @@ def four_pictures(p, settings: Settings) -> Processed:
         return _processed(p, [picture for one in passes for picture in one])
     fours = [Four(own[0][0], negative, own[-2][0], own[-1][0]) for own, negative in zip(pictures, negatives)]
     pairs = [_pair(scores.get(number)) for number in range(len(fours))]
-    figure = plots.figure_four(resolved.prompts, resolved.seeds, fours, pairs)
+    figure = plots.figure_four(resolved.prompts, resolved.seeds, fours, pairs, side=min(max(p.width, 128), 384))
     text = pictures[0][-1][1]  # of (p, n*): pasted, it makes the last picture of the first row
     gallery.save_figure(p, figure, text, resolved.seeds[0], resolved.prompts[0])
     for own, negative in zip(pictures, negatives):

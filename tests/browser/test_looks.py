@@ -5,19 +5,23 @@ import pytest
 EDITOR = ".negguide-editor[data-tab=txt2img]"
 
 
-def fill(page):
+def fill(page, dnp=False):
     page.reset()
     page.number("steps", 30)
     page.page.fill("#txt2img_neg_prompt textarea", "blurry")
     page.add("glasses", preset="Ban et al. window (σ 5.8 → 1.6)")
     page.add("hat", weight=1.5, curve="linear down")
+    if dnp:
+        page.dnp("dnp", samples=2, captioner="blip-base")
+        page.editor().locator("[data-negative=caption] [data-field=preset]").select_option("noun (σ ≤ 5.8)")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
-def test_looks(open_page, width, theme):
+@pytest.mark.parametrize("dnp", [False, True], ids=["", "dnp"])
+def test_looks(open_page, width, theme, dnp):
     page = open_page(width, theme)
-    fill(page)
+    fill(page, dnp)
     assert (page.page.locator("body.dark, .dark").count() > 0) == (theme == "dark")
     sticking_out = page.page.evaluate("""(editor) => {
         const root = document.querySelector(editor), box = root.getBoundingClientRect();
@@ -33,8 +37,8 @@ def test_looks(open_page, width, theme):
             assert input_.is_visible() and input_.bounding_box()["width"] >= 40, (key, name)
     assert page.editor().bounding_box()["width"] <= width
     accordion = page.page.locator("#negguide_txt2img")
-    page.shoot(f"accordion-{width}-{theme}", accordion)
-    if width == 1280:
+    page.shoot(f"{'dnp-' * dnp}accordion-{width}-{theme}", accordion)
+    if width == 1280 and not dnp:
         page.generate(1)
         page.page.wait_for_selector("#txt2img_gallery img")
         page.shoot(f"txt2img-{theme}")
@@ -45,7 +49,7 @@ def test_looks(open_page, width, theme):
 def test_text_can_be_read(open_page, theme):
     """Contrast of every text of the editor to what lies behind it: at least 4.5 (WCAG AA)."""
     page = open_page(1280, theme)
-    fill(page)
+    fill(page, dnp=True)
     page.page.wait_for_timeout(400)
     poor = page.page.evaluate("""(editor) => {
         const parse = (color) => (color.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);

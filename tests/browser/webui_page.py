@@ -125,6 +125,8 @@ class WebUIPage:
     def script(self, title="Diffusion-negative prompting", tab="txt2img"):
         """Choose a script of the list ("None": none)."""
         box = self.page.locator(f"#{tab}_script_container #script_list input").first
+        if box.input_value() == title:
+            return
         box.click()
         self.page.locator("ul.options li", has_text=re.compile(f"^\\W*{re.escape(title)}\\s*$")).click()
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.webui.client import DEFAULTS, same
-from tests.webui.test_img2img import start_image
 from tests.webui.servers import PROJECT
+from tests.webui.test_img2img import start_image
 
 TITLE = "diffusion-negative prompting"
 CAPTIONER = str(PROJECT / "tests" / "world" / "model" / "captioner")
@@ -66,6 +66,7 @@ def test_four_pictures(host):
         assert np.array_equal(dns, host.txt2img({"dns": {}}, prompt=PROMPT, seed=seed).pixels[0])
         assert np.array_equal(only, host.txt2img(prompt="", negative_prompt=caption, seed=seed).pixels[0])
         assert np.array_equal(guided, host.txt2img(prompt=PROMPT, negative_prompt=caption, seed=seed).pixels[0])
+        assert "NegGuide" not in shot.infotexts[first] + shot.infotexts[first + 2], "pictures of the host's own"
         for picture, infotext in zip((plain, dns, only, guided), shot.infotexts[first:first + 4]):
             assert np.array_equal(again(host, infotext), picture), infotext
 
