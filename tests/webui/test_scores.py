@@ -83,3 +83,16 @@ def test_the_negative_picture_that_is_least_like_the_prompt(host):
     row, = told(shot)
     assert len({one["score"] for one in row["shown"]}) > 1
     assert row["caption"] == min(row["shown"], key=lambda one: one["score"])["caption"]
+
+
+def test_the_four_pictures_of_the_script_are_scored(host, clip):
+    """The picture without the caption is one of the four: it is not made again."""
+    before = host.get("/saboteur/seen").json()["calls"] if host.has_script("Saboteur") else None
+    shot = host.txt2img({"dnp": TYPED}, script_name="diffusion-negative prompting", script_args=[{"mode": "four pictures", "scores": True}],
+                        prompt=PROMPT, seed=SEEDS[0])
+    if before is not None:
+        assert host.get("/saboteur/seen").json()["calls"] - before == 4 * 4
+    scores = told(shot)[0]["scores"]
+    for which, number in (("without", 1), ("with", 4)):
+        assert scores[which] == pytest.approx(clip.scores([shot.images[number].convert("RGB")], [PROMPT])[0].to_dict(), abs=2e-4)
+    assert "NegGuide scores" in shot.infotexts[4] and "NegGuide scores" not in shot.infotexts[1]
