@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, List, Optional, Set, Tuple
 
-from lib_negguide.errors import CaptionerError
+from lib_negguide import hub as on_hub
+from lib_negguide.errors import CaptionerError, ModelError
 
 KNOWN = {"blip-base": "Salesforce/blip-image-captioning-base", "blip-large": "Salesforce/blip-image-captioning-large",
          "blip2": "Salesforce/blip2-opt-2.7b"}  # blip2 is the one of Desai and Vasconcelos
@@ -67,18 +68,35 @@ def find(spec: str, folder: Optional[Path] = None, downloads: bool = False) -> F
     if not _HUB_ID.fullmatch(hub):
         raise CaptionerError(f'NegGuide: there is no captioner "{spec}": it is none of auto, webui, text, {", ".join(KNOWN)}, no folder'
                              + (f", no folder in {folder}" if folder else "") + ", and no model id of the hub (owner/name)")
-    from . import hub as on_hub
-
     cached = on_hub.cached(hub)
     files, lacks = look(cached, spec) if cached else (None, "it is not there")
     if lacks and downloads:
-        files, lacks = look(on_hub.download(hub), spec)
+        files, lacks = look(download(hub), spec)
     if lacks:
         own = places[0] if folder else "a folder, and name that folder as the captioner"
         raise NotHere(
             f'NegGuide: the captioner "{spec}" is not on this machine ({on_hub.folder_of(hub)}: {lacks}). '
             f"Put the files of {on_hub.page(hub)} into {own}; or allow downloads")
     return files
+
+
+def download(hub: str) -> Path:
+    """Fetch what a captioner needs into the hub's cache; bars in the console, and an interrupted download goes on where it was."""
+    try:
+        return on_hub.snapshot(hub, lambda names: [*SMALL, *weights_among(names)])
+    except ModelError as error:
+        raise CaptionerError(str(error)) from error
+
+
+def weights_among(names: List[str]) -> List[str]:
+    """The weight files to fetch: safetensors if there are any, else PyTorch's; nothing of other frameworks and precisions."""
+    for single in (SAFETENSORS, TORCH):
+        stem, suffix = single.rsplit(".", 1)
+        if single in names:
+            return [single]
+        if f"{single}.index.json" in names:
+            return [name for name in names if name.startswith(stem + "-") and name.endswith("." + suffix)]
+    return []
 
 
 def below(folder: Optional[Path]) -> List[str]:

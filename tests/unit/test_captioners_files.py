@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from lib_negguide.captioners import CaptionerError, NotHere, check, files, find, hub, name_of, opened
+from lib_negguide.captioners import CaptionerError, NotHere, check, files, find, name_of, opened
 from tests import tiny_captioners
 
 PAGE = "https://huggingface.co/Salesforce/blip-image-captioning-base"
@@ -27,7 +27,7 @@ def pickled(tmp_path_factory):
 def cache(monkeypatch, tmp_path):
     """An empty cache of the hub, and no way to the network."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(hub, "download", lambda name: pytest.fail("went to the network"))
+    monkeypatch.setattr(files, "download", lambda name: pytest.fail("went to the network"))
     return tmp_path / "hub"
 
 
