@@ -6,11 +6,15 @@
  *   negguide_dom.js       helpers to make elements
  *   negguide_dnp.js       the section on diffusion-negative prompting
  *   negguide_editor.js    one tab: passes and rows, bound to a settings object
+ *   negguide_gallery.js   the button under the results: send to negative image
+ *   negguide_images.js    the section on image prompts
  *   negguide_picture.js   the SVG of a schedule
  *   negguide_row.js       the inputs of one window
  *   negguide_saved.js     presets saved on the server
  *   negguide_schedule.js  units, curves, strengths: twin of lib_negguide/schedule.py
  *   negguide_settings.js  settings, JSON text, complaints: mirror of lib_negguide/settings.py
+ *   negguide_slot.js      a picture in its row, with name, side and noise
+ *   negguide_store.js     pictures on the server: upload, thumbnails, IP-Adapters
  *   negguide_windows.js   edits of one window
  *
  * What it finds in the page, for TAB in txt2img, img2img:
@@ -29,15 +33,20 @@
  *   [data-field=hires]                   check box: the hires pass has other negatives
  *   [data-field=saved|saved-name]        saved presets: select, name to save under
  *   [data-action=add|remove|move-up|move-down|add-point|load-preset|save-preset|delete-preset]  buttons
- *   [data-section=dnp|hires|saved]       <details>; in dnp, the inputs besides those of the caption's row:
+ *   [data-section=dnp|images|hires|saved]       <details>; in dnp, the inputs besides those of the caption's row:
  *   [data-field=mode]                    select: off, dnp (auto-DNP), dns (the DNS picture itself)
  *   [data-field=scale|meaning|captioner|text|beams|min_tokens|…]  a field of settings.dnp or settings.dns
- *   [data-state]                         in the section's title: off, auto-DNP, DNS picture
+ *   [data-state]                         in the section's title: off, auto-DNP, DNS picture; or how many pictures
+ *   [data-section=images]                image prompts: a row [data-negative=image0|image1|…] each, in which are
+ *   [data-field=name|side|noise|amount|seed]  its fields; [data-action=choose-picture] img, its picture; [data-upload], what became of it
+ *   [data-zone]                          new pictures are dropped and pasted here; [data-uploads] [data-upload], what becomes of them
+ *   [data-field=file]                    the file chooser behind [data-action=add-negative|add-positive|choose-picture]; also [data-action=add-noise]
+ *   [data-field=adapter|image_encoder], [data-missing]  which ones; what is missing on the server
  *   [data-errors] .negguide-error[data-error=PATH]  complaints; in the row, or on top where they belong to none
  *   [data-acts]                          in a row: at which steps it acts
  *   [data-message]                       what happened to a saved preset
  *   svg.negguide-schedule                the picture of a pass; in it
- *     .negguide-lane[data-lane=box|0|1|…|caption], .negguide-name[data-name=box|0|1|…|caption], .negguide-empty, .negguide-not-run,
+ *     .negguide-lane[data-lane=box|0|1|…|caption|image0|…], .negguide-name[data-name=box|0|1|…|caption], .negguide-empty, .negguide-not-run,
  *     .negguide-handle[data-lane][data-handle=start|stop|0|1|…]  (role slider; 0, 1, … are a curve's own points)
  */
 (function(NegGuide) {
@@ -125,6 +134,7 @@
         for (const container of root().querySelectorAll(".negguide-editor[data-tab]")) {
             if (!container.negguideEditor) mount(container);
         }
+        NegGuide.gallery();
         for (const tab of Object.keys(editors)) {
             const {editor, page, seen} = editors[tab];
             if (!editor.container.isConnected) {

@@ -49,6 +49,7 @@
             this.keptHires = null;
             this.dnp.kept = {};
             if (this.settings.dnp || this.settings.dns) this.dnp.element.open = true;
+            if (this.settings.images.length) this.images.element.open = true;
             this.fill();
         }
 
@@ -72,19 +73,21 @@
 
         window(pass, key) {
             if (key === "caption") return this.settings.dnp.window;
+            if (this.images.has(key)) return this.images.prompt(key);
             const schedule = this.schedule(pass);
             return key === "box" ? schedule.box : schedule.negatives[key];
         }
 
-        /** What acts in a pass: the box, each negative, each picture's caption. */
+        /** What acts in a pass: the box, each negative, each picture's caption, each image prompt. */
         keys(pass) {
             const schedule = this.schedule(pass);
             if (!schedule) return [];
-            return ["box"].concat(schedule.negatives.map((_, index) => index), this.settings.dnp ? "caption" : []);
+            return ["box"].concat(schedule.negatives.map((_, index) => index), this.settings.dnp ? "caption" : [], this.images.keys());
         }
 
         path(pass, key) {
             if (key === "caption") return "dnp.window.";
+            if (this.images.has(key)) return `images[${this.images.index(key)}].`;
             return (pass === "hires" ? "hires." : "") + (key === "box" ? "box." : `negatives[${key}].`);
         }
 
@@ -105,7 +108,8 @@
                     this.ownHires, element("span", {}, "Other negatives in the hires pass")),
                 this.sameHires, this.passes.hires.element);
             this.dnp = new NegGuide.Dnp(this, captioners);
-            this.container.replaceChildren(this.problems, this.passes.first.element, this.dnp.element, this.hiresSection,
+            this.images = new NegGuide.Images(this);
+            this.container.replaceChildren(this.problems, this.passes.first.element, this.dnp.element, this.images.element, this.hiresSection,
                 NegGuide.savedPresets(this), this.message);
             this.fill();
         }
@@ -160,7 +164,7 @@
             list.replaceChildren();
             if (pass === "first") this.dnp.row.replaceChildren();
             for (const key of this.keys(pass)) {
-                if (key === "caption" && pass === "hires") continue; // one window for both passes
+                if (this.images.has(key) || key === "caption" && pass === "hires") continue; // one window for both passes
                 const row = new NegGuide.Row({
                     key, id: `negguide_${this.tab}_${pass}_${key}`, color: this.color(key), presets: this.presets,
                     edit: (change) => this.edit(pass, key, change),
@@ -170,9 +174,11 @@
                 (key === "caption" ? this.dnp.row : list).append(row.element);
                 row.show(this.window(pass, key), true);
             }
+            if (pass === "first") this.images.fill(rows);
         }
 
         color(key) {
+            if (this.images.has(key)) return this.images.color(key);
             return `var(--negguide-color-${key === "caption" ? key : key === "box" ? 0 : 1 + key % (COLORS - 1)})`;
         }
 
@@ -188,6 +194,7 @@
             this.sameHires.hidden = hires !== null;
             this.hiresSection.hidden = this.tab !== "txt2img" && hires === null;
             this.dnp.show();
+            this.images.show();
             this.dnp.tell(this.complaints);
             const inRows = new Set(this.complaints.filter((one) => this.dnp.owns(one)));
             for (const pass of PASSES) {
@@ -226,12 +233,14 @@
         /** Why a row does nothing, or "". */
         idle(pass, key) {
             if (this.settings.dns) return "does nothing: the DNS picture has no negative";
+            if (this.images.has(key)) return "";
             if (key === "box" && this.settings.dnp && this.settings.dnp.use === "replace") return "replaced by the caption";
             if (this.textOf(pass, key)) return "";
             return key === "box" ? "empty: does nothing" : "no text: does nothing";
         }
 
         nameOf(pass, key) {
+            if (this.images.has(key)) return this.images.nameOf(key);
             const text = this.textOf(pass, key);
             if (key === "box") return NegGuide.settings.field("Schedule", "box").title;
             if (key === "caption") return text === "caption" ? text : `caption: ${text || "(no text)"}`;
@@ -264,6 +273,7 @@
                     color: this.color(key),
                     window: wrong ? null : NegGuide.schedule.inSigma(this.window(pass, key), sigmas),
                     silent: this.idle(pass, key) !== "",
+                    positive: this.images.has(key) && this.images.isPositive(key),
                 };
             });
             picture.draw(lanes, steps, from, pass === "hires" ? "Schedule of the hires pass" : "Schedule");

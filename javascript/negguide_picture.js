@@ -63,7 +63,8 @@
         }
 
         /**
-         * `lanes`: [{key, name, color, window (in sigma) or null where it has an error, silent}];
+         * `lanes`: [{key, name, color, window (in sigma) or null where it has an error, silent,
+         * positive (of what is wanted)}];
          * `steps` of the run and the first one that is sampled, `from`; `title` in words.
          */
         draw(lanes, steps, from, title) {
@@ -154,7 +155,7 @@
 
         drawEmpty(lanes, top) {
             const {span, sigmaAt, strength} = NegGuide.schedule;
-            const acting = lanes.filter((lane) => lane.window && !lane.silent && lane.window.weight > 0);
+            const acting = lanes.filter((lane) => lane.window && !lane.silent && !lane.positive && lane.window.weight > 0);
             const edges = new Set(Array.from({length: 201}, (_, index) => index / 200));
             for (const lane of acting) span(lane.window.start, lane.window.stop).forEach((edge) => edges.add(edge));
             const sorted = Array.from(edges).sort((left, right) => left - right);

@@ -1,5 +1,5 @@
 /*
- * NegGuide.Row: the inputs of one window: that of the negative prompt box, of the captions, or of a negative with its text.
+ * NegGuide.Row: the inputs of one window: that of the negative prompt box, of the captions, of a negative with its text, or of a picture.
  *
  * A row shows a window and hands edits over; it keeps none of it. Labels, helps, ranges and choices are the table's.
  */
@@ -13,23 +13,24 @@
         /**
          * `key` is "box", "caption" or the negative's number; `id` begins the ids of its inputs; `presets` are
          * [{name, window}]; `edit(change)` runs change(window, steps); `rearrange(key, other)` moves
-         * the negative to the place `other`, or removes it where that is null.
+         * the negative to the place `other`, or removes it where that is null. `inner` is {title, place, element} of
+         * what has something else in place of a text.
          */
-        constructor({key, id, color, presets, edit, rearrange}) {
+        constructor({key, id, color, presets, edit, rearrange, inner}) {
             const {element, button} = NegGuide.dom;
             Object.assign(this, {key, id, presets, edit, inputs: {}});
             const known = {box: NegGuide.settings.field("Schedule", "box"), caption: NegGuide.settings.field("Dnp", "window")}[key];
-            const title = known ? known.title : `Negative ${key + 1}`;
+            const {title, place} = inner || {title: known ? known.title : `Negative ${key + 1}`, place: key};
             this.acts = element("span", {className: "negguide-acts", "data-acts": ""});
             this.errors = element("div", {className: "negguide-errors", id: `${id}_errors`, role: "status", "data-errors": ""});
             const tools = known ? null : element("span", {className: "negguide-tools"},
-                button("move-up", "↑", () => rearrange(key, key - 1), `Move up: ${title}`),
-                button("move-down", "↓", () => rearrange(key, key + 1), `Move down: ${title}`),
-                button("remove", "✕", () => rearrange(key, null), `Remove: ${title}`));
+                button("move-up", "↑", () => rearrange(place, place - 1), `Move up: ${title}`),
+                button("move-down", "↓", () => rearrange(place, place + 1), `Move down: ${title}`),
+                button("remove", "✕", () => rearrange(place, null), `Remove: ${title}`));
             this.element = element("section", {className: "negguide-row", role: "group", "aria-label": title, "data-negative": key},
                 element("div", {className: "negguide-head", title: known ? known.help : ""},
                     element("div", {className: "negguide-heading"}, element("span", {className: "negguide-title"}, title), this.acts), tools),
-                known ? null : this.text(), this.fields(), this.points(), this.errors);
+                inner ? inner.element : known ? null : this.text(), this.fields(), this.points(), this.errors);
             this.element.style.setProperty("--negguide-color", color);
         }
 

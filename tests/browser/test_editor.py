@@ -202,7 +202,7 @@ def test_a_change_without_an_event_is_seen(tab):
 @pytest.mark.parametrize(("text", "words"), [
     ("{oops", "settings = '{oops' is not allowed; a JSON object"),
     ('{"combine": "mix"}', "combine = 'mix' is not allowed; one of join, branches, perp-neg"),
-    ('{"what": 1}', "what = 1 is not allowed; unknown field; known are box, negatives, combine, enabled, hires, version"),
+    ('{"what": 1}', "what = 1 is not allowed; unknown field; known are " + ", ".join(Settings.__fields__)),
 ])
 def test_a_text_that_is_not_allowed(tab, text, words):
     tab.from_python(text)
