@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-from modules import devices, paths_internal, processing, shared
+from modules import devices, paths_internal, processing, scripts, shared
 from PIL import Image
 
 from lib_negguide import clip_model, dns, metrics
@@ -66,6 +66,7 @@ def resolve(p) -> Resolved:
     processing.fix_seed(p)
     probe = copy(p)
     probe.setup_prompts()
+    _strip_comments(probe)
     count = min(len(probe.all_prompts), p.n_iter * _batch_size(p))
     step = 1 if p.subseed_strength == 0 else 0  # variations of one picture share its seed
     seeds = list(p.seed) if isinstance(p.seed, list) else [int(p.seed) + step * n for n in range(count)]
@@ -74,6 +75,16 @@ def resolve(p) -> Resolved:
     if getattr(p, "enable_hr", False):
         hires = probe.all_hr_prompts[:count], probe.all_hr_negative_prompts[:count]
     return Resolved(probe.all_prompts[:count], probe.all_negative_prompts[:count], seeds[:count], subseeds[:count], hires)
+
+
+def _strip_comments(p) -> None:
+    """What the host's own script does to prompts in ``process``: else negative pictures would be made for nothing."""
+    module = next((data.module for data in scripts.scripts_data if data.script_class.__module__ == "comments.py"), None)
+    if module is None or not shared.opts.enable_prompt_comments:
+        return
+    for name in ("all_prompts", "all_negative_prompts", "all_hr_prompts", "all_hr_negative_prompts"):
+        if getattr(p, name, None):
+            setattr(p, name, [module.strip_comments(text) for text in getattr(p, name)])
 
 
 def _batch_size(p) -> int:
@@ -90,11 +101,13 @@ def cost(p, dnp: Dnp) -> Tuple[int, Tuple[int, int]]:
     return steps, dns.size_of(dnp, (p.width, p.height))
 
 
-def negatives_of(p, dnp: Dnp, prompts: Sequence[str], seeds: Sequence[int], subseeds: Optional[Sequence[int]] = None) -> List[Negative]:
+def negatives_of(p, dnp: Dnp, prompts: Sequence[str], seeds: Sequence[int], subseeds: Optional[Sequence[int]] = None,
+                 cached: bool = True) -> List[Negative]:
     """What each picture moves away from: diffusion-negative pictures that the cache lacks, and their captions.
 
     ``p``: a request of txt2img or img2img whose job has begun; it stays as it is. ``prompts``: final texts, their
-    pictures in the order of the request's batches. Raises :class:`NegGuideError`: before anything is sampled where
+    pictures in the order of the request's batches. ``cached``: False where other extensions may have changed the model
+    by now, so that its pictures are nobody else's. Raises :class:`NegGuideError`: before anything is sampled where
     the captioner or CLIP is missing; :class:`Stopped` when the user ends it.
     """
     check(p, dnp)
@@ -103,14 +116,17 @@ def negatives_of(p, dnp: Dnp, prompts: Sequence[str], seeds: Sequence[int], subs
         for source, numbers in _alike(p, prompts).items():
             texts = [prompts[n] for n in numbers]
             subs = [subseeds[n] for n in numbers] if subseeds is not None and p.subseed_strength else None
-            made = _negatives(p, dnp, source, texts, [seeds[n] for n in numbers], subs)
+            made = _negatives(p, dnp, source, texts, [seeds[n] for n in numbers], subs, cache() if cached else None)
             for n, negative in zip(numbers, made):
                 found[n] = negative
     return found
 
 
 def _alike(p, prompts: Sequence[str]) -> Dict[Tuple[Optional[int], str], List[int]]:
-    """Numbers of pictures by what, beside prompt and seed, differs between them: (number of the init image, network files)."""
+    """Numbers of pictures by what, beside prompt and seed, differs between them: (number of the init image, networks).
+
+    Of a batch the host takes the networks, and their weights, that the first prompt names.
+    """
     groups: Dict[Tuple[Optional[int], str], List[int]] = {}
     images = getattr(p, "init_images", None) or []
     for number, prompt in enumerate(prompts):
@@ -119,7 +135,7 @@ def _alike(p, prompts: Sequence[str]) -> Dict[Tuple[Optional[int], str], List[in
     return groups
 
 
-def _negatives(p, dnp: Dnp, kind, prompts, seeds, subseeds) -> List[Negative]:
+def _negatives(p, dnp: Dnp, kind, prompts, seeds, subseeds, kept: Optional[Pictures]) -> List[Negative]:
     steps, size = cost(p, dnp)
     dns_settings = Dns(scale=dnp.scale, meaning=dnp.meaning)
     image = None
@@ -143,7 +159,7 @@ def _negatives(p, dnp: Dnp, kind, prompts, seeds, subseeds) -> List[Negative]:
             return opened.similarities(images, texts)
 
     return dns.negatives(
-        dnp, prompts, seeds, sample, captioner, cache=cache(), identity=identity(p, dns_settings, steps, size, image, prompts[0]),
+        dnp, prompts, seeds, sample, captioner, cache=kept, identity=identity(p, dns_settings, steps, size, image, prompts[0]),
         score=score, name=interrogator.name_of(dnp), subseeds=subseeds)
 
 
@@ -204,7 +220,7 @@ def again(p, run: Run) -> None:
     own = Resolved(list(p.prompts), list(p.negative_prompts), list(p.seeds), list(p.subseeds))
     if before.hires is not None:
         own.hires = list(p.all_hr_prompts[batch]), list(p.all_hr_negative_prompts[batch])
-    found = _until_stopped(p, partial(negatives_of, p, run.settings.dnp, own.prompts, own.seeds, own.subseeds))
+    found = _until_stopped(p, partial(negatives_of, p, run.settings.dnp, own.prompts, own.seeds, own.subseeds, cached=False))
     run.negatives[batch] = found or [Negative("")] * count
     before.prompts[batch], before.seeds[batch] = own.prompts, own.seeds
     if run.plain is not None:

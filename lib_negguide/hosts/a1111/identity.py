@@ -28,7 +28,7 @@ NOT_OF_THE_PICTURE = {
 """Fields of ``p``; those of the hires pass are left out too."""
 
 OTHER_SECTIONS = {
-    "saving-images", "saving-paths", "saving-to-dirs", "upscaling", "face-restoration", "system", "profiler", "API", "training",
+    "saving-images", "saving-paths", "saving-to-dirs", "face-restoration", "system", "profiler", "API", "training",
     "interrogate", "ui_prompt_editing", "ui_gallery", "ui_alternatives", "ui", "infotext", "postprocessing", "negguide", None}
 """Sections of the settings page whose options a picture does not depend on. Sections of other extensions are none of them."""
 
@@ -37,7 +37,9 @@ OTHER_OPTIONS = {"sd_model_checkpoint", "sd_checkpoint_hash", "sd_checkpoint_cac
 FLAGS = ("no_half", "precision", "upcast", "xformers", "force_enable_xformers", "opt_", "sub_quad", "disable_opt", "use_", "device_id")
 """Beginnings of the names of launch arguments that change numbers."""
 
-_TAG = re.compile(r"<(\w+):([^:>]+)")
+_TAG = re.compile(r"<(\w+):([^:>]+)[^>]*>")
+ADDED = ("sd_lora", "sd_hypernetwork")
+"""Options that name a network which the host adds to every prompt."""
 
 
 def identity(p, dns: Dns, steps: int, size: Tuple[int, int], image: Any = None, prompt: str = "") -> Dict[str, Any]:
@@ -51,13 +53,18 @@ def identity(p, dns: Dns, steps: int, size: Tuple[int, int], image: Any = None, 
 
 
 def networks(prompt: str) -> List[List[Any]]:
-    """The files of LoRAs, hypernetworks and embeddings that a prompt names; a file that has changed is another."""
+    """LoRAs and hypernetworks, each tag with its file, and the files of embeddings that a prompt names; a file that has changed is another.
+
+    Also those of :data:`ADDED`.
+    """
     known = getattr(sys.modules.get("networks"), "available_networks", {})
     aliases = getattr(sys.modules.get("networks"), "available_network_aliases", {})
+    tags = [(tag.group(), tag.group(2)) for tag in _TAG.finditer(prompt)]
+    tags += [(option, getattr(shared.opts, option, None) or "None") for option in ADDED]
     found = []
-    for _, name in _TAG.findall(prompt):
+    for tag, name in tags:
         network = known.get(name) or aliases.get(name)
-        found.append([name, _file(getattr(network, "filename", None) or getattr(shared, "hypernetworks", {}).get(name))])
+        found.append([tag, name, _file(getattr(network, "filename", None) or getattr(shared, "hypernetworks", {}).get(name))])
     low = prompt.lower()
     for folder, _, names in os.walk(getattr(shared.cmd_opts, "embeddings_dir", None) or ""):
         found += [[name, _file(os.path.join(folder, name))] for name in sorted(names) if os.path.splitext(name)[0].lower() in low]

@@ -39,6 +39,8 @@ _DEFAULTS = {
 _INFOTEXT = {"CLIP_stop_at_last_layers": "Clip skip", "emphasis": "Emphasis", "pad_cond_uncond": "Pad conds",
              "pad_cond_uncond_v0": "Pad conds v0", "s_min_uncond_all": "NGMS all steps", "skip_early_cond": "Skip Early CFG"}
 options_templates = {key: OptionInfo(value, key, infotext=_INFOTEXT.get(key)) for key, value in _DEFAULTS.items()}
+options_templates.update(options_section(("upscaling", "Upscaling"), {
+    "upscaler_for_img2img": OptionInfo(None, "Upscaler for img2img")}))
 opts = Options(options_templates)
 opts.load(config_filename)
 state = State()
