@@ -27,6 +27,12 @@ MODELS = {768: "SD1.5", 1024: "SD2", 2048: "SDXL"}
 FACE = 512
 """Width of the face recogniser's embeddings."""
 
+
+
+class NoAdapter(ModelError):
+    """The file is something else altogether."""
+
+
 _TOKENS = {BASE: projection.linear_tokens, PLUS: projection.resampled_tokens, FULL: projection.mlp_tokens}
 _NEEDED = {
     BASE: ("proj.weight", "proj.bias", "norm.weight", "norm.bias"),
@@ -89,7 +95,7 @@ def recognise(data: Dict[str, Any], name: str) -> Adapter:
     groups = _groups(data)
     if groups is None:
         what = weights.other_kind(data)
-        raise ModelError(f"NegGuide: {name} is no IP-Adapter" + (f": it looks like {what}" if what else
+        raise NoAdapter(f"NegGuide: {name} is no IP-Adapter" + (f": it looks like {what}" if what else
                          ", which has image_proj and ip_adapter weights"))
     proj, attention = groups
     _refuse_faces(proj, attention, name)

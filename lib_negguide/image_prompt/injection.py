@@ -96,6 +96,7 @@ class Injection:
         """Names of the layers in which something was added so far."""
         self._layers = {name: _Layer(module) for name, module in cross_attention(unet)}
         self._waiting: List[Row] = []
+        self._announced = False
         self._slots: List[_Slot] = []
         self._count = 0
         self._stacked: Dict[tuple, Tuple[torch.Tensor, torch.Tensor]] = {}
@@ -125,10 +126,11 @@ class Injection:
         """Pictures of all the rows of the next model call, in their order; weights 0 count as absent.
 
         Without any picture the UNet computes what it does without hooks, to the bit. With some, a forward
-        of more rows than are left raises :class:`HostError`.
+        of more rows than are left raises :class:`HostError`, until another call begins.
         """
         rows = [[(tokens, weight) for tokens, weight in row if weight] for row in rows]
-        self._waiting = rows if any(rows) else []
+        self._announced = any(rows)
+        self._waiting = rows if self._announced else []
         self._slots, self._count = [], 0
         for layer in self._layers.values():
             layer.query = None
@@ -149,7 +151,7 @@ class Injection:
 
     def _forward_begins(self, _module, args, kwargs) -> None:
         self._slots = []
-        if not self._waiting:
+        if not self._announced:
             return
         x = args[0] if args else kwargs["sample"] if "sample" in kwargs else kwargs["x"]
         self._count = len(x)

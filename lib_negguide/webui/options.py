@@ -9,6 +9,7 @@ from modules.options import OptionInfo
 
 from lib_negguide import captioners, metrics
 from lib_negguide.captioners.devices import DTYPES
+from lib_negguide.image_prompt import prompt
 
 SECTION = ("negguide", "NegGuide")
 
@@ -31,18 +32,21 @@ def add() -> None:
             "auto", "CLIP model for scores", restrict_api=True,
         ).info("auto: from models/CLIP, else the model hub's local copy; or an open_clip folder, a file of ViT-B/16, a model id")),
         ("negguide_captioner_device", OptionInfo(
-            "auto", "Captioner: device", gr.Dropdown, lambda: {"choices": ["auto", "cpu", *_cards()]},
+            "auto", "Captioner and image encoder: device", gr.Dropdown, lambda: {"choices": ["auto", "cpu", *_cards()]},
         ).info("auto: where the WebUI interrogates")),
         ("negguide_captioner_precision", OptionInfo(
-            "auto", "Captioner: precision", gr.Radio, {"choices": list(DTYPES)},
+            "auto", "Captioner and image encoder: precision", gr.Radio, {"choices": list(DTYPES)},
         ).info("auto: fp16 on a graphics card, fp32 on the processor")),
         ("negguide_captioner_keep", OptionInfo(
-            "cpu", "Captioner: after use", gr.Radio, {"choices": list(captioners.KEEP)}, onchange=release,
+            "cpu", "Captioner and image encoder: after use", gr.Radio, {"choices": list(captioners.KEEP)}, onchange=release,
         ).info("unload: all its memory is given back; cpu: it waits in main memory; loaded: it stays on the graphics card, "
                "which --medvram and --lowvram do not allow; CLIP likewise")),
         ("negguide_captioners", OptionInfo(
             "", "Captioner: folder of captioners", restrict_api=True,
         ).info("each of them a folder in it; empty: negguide-captioners in the WebUI's models folder")),
+        ("negguide_image_models", OptionInfo(
+            "", "Image prompts: folder of IP-Adapters and image encoders", restrict_api=True,
+        ).info("beside the folders ipadapter and clip_vision in the WebUI's models folder, and ControlNet's own")),
         ("negguide_captioner_downloads", OptionInfo(
             False, "Captioner: allow downloads", restrict_api=True,
         ).info("from the Hugging Face hub, of any model that a request names; off: only what is on this machine")),
@@ -55,6 +59,7 @@ def release() -> None:
     """Give back the memory of models that were kept."""
     captioners.release()
     metrics.release()
+    prompt.release()
 
 
 def _cards():

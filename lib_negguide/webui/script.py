@@ -5,7 +5,7 @@ from __future__ import annotations
 from modules import scripts
 
 from lib_negguide.errors import NegGuideError
-from lib_negguide.hosts.a1111 import denoiser
+from lib_negguide.hosts.a1111 import denoiser, images
 from lib_negguide.hosts.a1111.report import answer, refuse, take_back_refusal
 from lib_negguide.hosts.a1111.run import ATTRIBUTE, Run, run_of
 from lib_negguide.webui import accordion, dnp, gallery, infotext, request
@@ -31,6 +31,8 @@ class NegGuideScript(scripts.Script):
         infotext.remove(p)
         try:
             settings = request.settings_of(p, args)
+            if settings.enabled:
+                settings = images.by_reference(settings)
         except NegGuideError as error:
             refuse(p, error)
             return
@@ -53,6 +55,7 @@ class NegGuideScript(scripts.Script):
             if run.settings.dns is not None:
                 denoiser.check_scale(p)
             run.settings = denoiser.settings_in_sigma(p, run.settings)
+            run.images()  # what is missing is said before anything is sampled
             infotext.write(p, run)
         except Exception as error:
             refuse(p, error)

@@ -9,7 +9,7 @@ from modules import scripts
 from lib_negguide.errors import SettingsError
 from lib_negguide.hosts.a1111.report import answer
 from lib_negguide.schedule import CURVES
-from lib_negguide.settings import USES, Dnp, Settings
+from lib_negguide.settings import USES, Dnp, ImagePrompt, Settings
 from lib_negguide.webui import preset_files
 from lib_negguide.webui.request import AXES
 
@@ -27,7 +27,7 @@ def add() -> None:
             data.module.axis_options += [axis for axis in _axes(data.module.AxisOption) if axis.label not in known]
 
 
-PROBE = Settings(dnp=Dnp(text="a caption"))
+PROBE = Settings(dnp=Dnp(text="a caption"), images=[ImagePrompt(noise="fade")])
 """Settings in which a value can be tried; what else a cell needs is its own matter."""
 
 Change = Callable[[Settings, Any], Settings]
@@ -39,10 +39,13 @@ def _axes(option: Callable) -> List[Any]:
 
     return [
         axis("Enabled", str, _enabled, choices=lambda: ["True", "False"]),
-        axis("Start", str, _end("start")),
-        axis("Stop", str, _end("stop")),
+        axis("Start", str, _number("start", _window)),
+        axis("Stop", str, _number("stop", _window)),
         axis("Weight", float, _window("weight")),
         axis("Curve", str, _window("curve"), choices=lambda: [curve for curve in CURVES if curve != "points"]),
+        axis("Image weight", float, _of_images("weight")),
+        axis("Image start", str, _number("start", _of_images)),
+        axis("Image stop", str, _number("stop", _of_images)),
         axis("Preset", str, preset_files.apply, choices=preset_files.names),
         axis("DNP", str, _dnp, choices=lambda: ["off", "auto"]),
         axis("DNP captioner", str, _of_dnp("captioner")),
@@ -81,8 +84,8 @@ def _enabled(settings: Settings, value: str) -> Settings:
     return settings.copy(update={"enabled": value.strip().lower() == "true"})
 
 
-def _end(field: str) -> Callable[[Settings, str], Settings]:
-    """Start or stop, in each window's own unit; ``none`` leaves that end open."""
+def _number(field: str, of: Callable[[str], Change]) -> Change:
+    """Start or stop of the windows that ``of`` changes, in each window's own unit; ``none`` leaves that end open."""
 
     def change(settings: Settings, value: str) -> Settings:
         number: Optional[float] = None
@@ -91,17 +94,26 @@ def _end(field: str) -> Callable[[Settings, str], Settings]:
                 number = float(value)
             except ValueError:
                 raise SettingsError(field, value, "a number from 0, or none") from None
-        return _window(field)(settings, number)
+        return of(field)(settings, number)
 
     return change
 
 
-def _window(field: str) -> Callable[[Settings, Any], Settings]:
-    """A field of the box and of every negative, validated as if it had been sent."""
+def _window(field: str) -> Change:
+    """A field of the box, of every negative, caption and picture, validated as if it had been sent."""
 
     def change(settings: Settings, value: Any) -> Settings:
         changed = settings.map_windows(lambda window: window.copy(update={field: value}))
         return Settings.parse(changed.dict())
+
+    return change
+
+
+def _of_images(field: str) -> Change:
+    """A field of every picture's window."""
+
+    def change(settings: Settings, value: Any) -> Settings:
+        return Settings.parse({**settings.dict(), "images": [{**image.dict(), field: value} for image in settings.images]})
 
     return change
 

@@ -20,6 +20,7 @@ from modules import shared
 from lib_negguide.errors import HostError, SettingsError
 from lib_negguide.formulas import perp_neg, three_branch
 from lib_negguide.hosts import conditions
+from lib_negguide.hosts.a1111 import images
 from lib_negguide.hosts.a1111.noise import full_run, sigma_of_call
 from lib_negguide.hosts.a1111.report import Refused, answer, tell
 from lib_negguide.hosts.a1111.run import Run, run_of
@@ -44,8 +45,6 @@ def check_scale(p) -> None:
 
 def settings_in_sigma(p, settings: Settings) -> Settings:
     """All windows in sigma. Fractions and steps are those of the first pass, in ``hires`` those of the hires pass."""
-    if settings.images and settings.enabled:
-        raise HostError("NegGuide: image prompts work on the command line; in the WebUI they do not yet")
     hires = settings.hires
     if hires is not None:
         hires = _in_sigma(p, hires, hires=bool(getattr(p, "enable_hr", False)))
@@ -81,6 +80,7 @@ def on_cfg_denoiser(params) -> None:
 
 def on_cfg_denoised(params) -> None:
     """Callback after the host ran the model: add the negatives that are branches of their own."""
+    images.predicted(params)
     branches = params.inner_model.__dict__.pop(_Branches.KEY, None)
     if branches is None:
         return
@@ -127,11 +127,13 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
         conditions.check_rows(schedules, host)
         return conditions.at_step(schedules, denoiser.step)
 
+    skipped = current.away is None and _host_skips_uncond(denoiser, params.sigma)
+    shown = images.announce(run, params, sigma, skipped)
     if current.away is not None:
         _away_from_prompt(denoiser, current.away)
-    elif _host_skips_uncond(denoiser, params.sigma):
+    elif skipped:
         current.skipped_calls += 1
-        current.trace.record(sigma, replace(step, strengths=tuple(0.0 for _ in step.strengths), branches=()))
+        current.trace.record(sigma, replace(step, strengths=(*(0.0 for _ in step.strengths), *shown), branches=()))
         return None
     negatives = [(conditions.marked(condition((term,)), mark, params.text_uncond), weight) for term, weight in step.branches]
     uncond = None
@@ -142,7 +144,7 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
         _warn_of_call(p, denoiser, params, uncond)
     if negatives:
         setattr(denoiser.inner_model, _Branches.KEY, _Branches(run, params, step, negatives))
-    current.trace.record(sigma, step)
+    current.trace.record(sigma, replace(step, strengths=(*step.strengths, *shown)))
     return uncond
 
 
@@ -216,6 +218,8 @@ class _Branches:
 
     def _predict(self, model, condition: Any, pictures: int) -> torch.Tensor:
         """The model's prediction under one negative, on the rows of the unconditional ones."""
+        if self.run.acting is not None:
+            self.run.acting.begin_branch(pictures)
         image_cond = self.call.image_cond[-pictures:]
         if isinstance(condition, dict):
             cond = {**condition, "c_concat": [image_cond]}
@@ -240,6 +244,8 @@ def before_sampling(p, uc: Any) -> None:
         levelled = conditions.levelled(uc)
         if levelled is not None:
             _hand_over(p.sampler, uc, levelled)
+        if run.current.images is not None:
+            images.act_in(p.sampler, run, p)
     except Exception as error:
         run.error = answer(p, error)
 
@@ -284,10 +290,10 @@ def after_sampling(p, args) -> None:
 
 
 def _never(run: Run) -> List[str]:
-    """Names, shortened, of terms that could act, but no call of any pass was in their window."""
+    """Names, shortened, of terms and pictures that could act, but no call of any pass was in their window."""
     met = {}
     for done in run.passes:
-        for index, term in enumerate(done.plan.terms):
-            if term.window.weight > 0:
-                met[term.name] = met.get(term.name, False) or done.skipped_calls > 0 or bool(done.trace.acted(index))
+        for index, name in enumerate(done.trace.names):
+            if index >= len(done.plan.terms) or done.plan.terms[index].window.weight > 0:  # pictures without weight are not there
+                met[name] = met.get(name, False) or done.skipped_calls > 0 or bool(done.trace.acted(index))
     return [name if len(name) <= 40 else name[:37] + "..." for name, any_call in met.items() if not any_call]

@@ -196,13 +196,14 @@ def _no_half() -> bool:
     return bool(getattr(shared.cmd_opts, "no_half", False))
 
 
-def _dtype() -> Any:
+def dtype() -> Any:
+    """A name of :data:`~lib_negguide.captioners.devices.DTYPES`, or a torch.dtype."""
     asked = shared.opts.negguide_captioner_precision
     return torch.float32 if asked == "auto" and _no_half() else asked
 
 
 def _where(dnp, downloads: bool) -> Dict[str, Any]:
-    return {"text": dnp.text, "device": device(), "dtype": _dtype(), "folder": folder(), "downloads": downloads,
+    return {"text": dnp.text, "device": device(), "dtype": dtype(), "folder": folder(), "downloads": downloads,
             "extra": {captioners.HOST: lambda: HostBlip(downloads)}}
 
 

@@ -7,7 +7,7 @@ random generators, the progress of the job. Here a copy of the request's ``p`` i
 from __future__ import annotations
 
 import random
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
@@ -18,6 +18,7 @@ from modules.sd_hijack import model_hijack
 
 from lib_negguide.dns import Interrupted
 from lib_negguide.hosts import conditions
+from lib_negguide.hosts.a1111 import images
 from lib_negguide.hosts.a1111.denoiser import check_model, settings_in_sigma
 from lib_negguide.hosts.a1111.run import ATTRIBUTE, Run
 from lib_negguide.settings import Dns, Settings
@@ -140,7 +141,8 @@ def _made(own, settings: Optional[Settings]) -> List[Any]:
             run.settings = settings_in_sigma(own, run.settings)
             run.begin_pass(own)
         level = conditions.levelled(unconditional_conditioning)
-        samples = type(own).sample(own, conditioning, unconditional_conditioning if level is None else level, *args, **kwargs)
+        with images.acting(run) if run is not None else nullcontext():
+            samples = type(own).sample(own, conditioning, unconditional_conditioning if level is None else level, *args, **kwargs)
         if run is not None and run.error is not None:
             raise run.error
         return samples

@@ -10,6 +10,8 @@ from modules import prompt_parser, sd_samplers, shared
 from modules.sd_hijack import model_hijack
 
 from lib_negguide.dns import Negative
+from lib_negguide.hosts.a1111 import images
+from lib_negguide.image_prompt.prompt import ImagePrompts
 from lib_negguide.plan import BOX, GuidancePlan, Subset
 from lib_negguide.settings import Schedule, Settings
 from lib_negguide.trace import Trace
@@ -30,6 +32,7 @@ class Pass:
     """The paper's s, where this pass makes a diffusion-negative picture."""
     checkpoint: Any = None
     schedules: Dict[Subset, List[Any]] = field(default_factory=dict)
+    images: Optional[ImagePrompts] = None
     skipped_calls: int = 0
 
     @property
@@ -50,7 +53,7 @@ class Run:
     ``nested``: ``p`` is not the request's own, and who made it answers for its errors. Of auto-DNP, for all pictures of
     the job: ``negatives``, their captions and where they come from, or ``None``; ``given``: they are a script's;
     ``resolved``, prompts and seeds that they were made for; ``plain``, the pictures without captions, for comparison;
-    ``scores`` by number of the picture.
+    ``scores`` by number of the picture. ``acting``: the hooks of image prompts, while a sampler is at work.
     """
 
     def __init__(self, p, settings: Settings, nested: bool = False):
@@ -66,7 +69,9 @@ class Run:
         self.current: Optional[Pass] = None
         self.passes: List[Pass] = []
         self.error: Optional[Exception] = None
+        self.acting: Optional[images.Acting] = None
         self._caches: Dict[Tuple[bool, Subset], List[Any]] = {}
+        self._images: Dict[Any, Optional[ImagePrompts]] = {}
 
     def belongs_to(self, p) -> bool:
         """False for a shallow copy of ``p`` (X/Y/Z cells, nested generations), which carries the same attribute."""
@@ -83,7 +88,9 @@ class Run:
         plan, away = self._plan(hires, box_texts, captions), None
         if self.settings.dns is not None:
             away = self.settings.dns.away(p.cfg_scale)
-        self.current = Pass(hires, plan, box_texts, Trace(tuple(term.name for term in plan.terms)), captions, away)
+        pictures = self.images()
+        names = (*(term.name for term in plan.terms), *(pictures.names if pictures else ()))
+        self.current = Pass(hires, plan, box_texts, Trace(names), captions, away, images=pictures)
         self.passes.append(self.current)
         self.encode(p)
         return self.current
@@ -108,9 +115,17 @@ class Run:
         """(Re-)encode every text that the pass can need, for the checkpoint that is loaded now."""
         current = self.current
         current.checkpoint = shared.sd_model.sd_checkpoint_info
+        current.images = self.images()
         current.schedules = {}
         for subset in current.plan.subsets():
             self.schedules(p, subset)
+
+    def images(self) -> Optional[ImagePrompts]:
+        """Image prompts for the checkpoint that is loaded now, made once; ``None`` where there are none."""
+        checkpoint = shared.sd_model.sd_checkpoint_info.filename
+        if self.settings.images and checkpoint not in self._images:
+            self._images[checkpoint] = images.prepared(self.settings)
+        return self._images.get(checkpoint)
 
     def schedules(self, p, subset: Subset) -> List[Any]:
         """The prompt-editing schedules of a subset's joined texts, one a picture."""

@@ -15,6 +15,7 @@ from lib_negguide.webui import editor
 from lib_negguide.webui.api.access import identified
 from lib_negguide.webui.api.answers import checked
 from lib_negguide.webui.api.negatives import caption, captioners, dns
+from lib_negguide.webui.api.pictures import adapters, get_image, put_image
 from lib_negguide.webui.api.presets import delete_preset, list_presets, save_preset
 from lib_negguide.webui.api.schedules import schedule, schema, version
 from lib_negguide.webui.forms import CaptionForm, DnsForm, described
@@ -38,6 +39,9 @@ def add(_demo: Any, app: FastAPI) -> None:
         ("/captioners", "GET", captioners, None),
         ("/caption", "POST", caption, CaptionForm),
         ("/dns", "POST", dns, DnsForm),
+        ("/adapters", "GET", adapters, None),
+        ("/images", "POST", put_image, None),
+        ("/images/{name}", "GET", get_image, None),
     ):
         app.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)],
                           openapi_extra=described(form) if form else None)

@@ -4,7 +4,8 @@
 
 It also counts model calls, tells what a nested generation has left behind (GET /saboteur/seen), changes prompts as other
 extensions do (place "prompts"), and has a captioner, "colours", whose captions depend on the picture and differ in length,
-and a CLIP that likes red pictures (place "clip"; with countdown 1 it dislikes them).
+and a CLIP that likes red pictures (place "clip"; with countdown 1 it dislikes them). It computes cross-attention in its own
+way, as ControlNet does (place "attention"), or does without it (countdown 1), and counts the hooks in the model.
 """
 
 import hashlib
@@ -56,6 +57,11 @@ class Saboteur(scripts.Script):
         return [gr.Textbox("", visible=False), gr.Number(0, visible=False)]
 
     def setup(self, p, place, countdown):
+        for module in cross_attention():
+            module.__dict__.pop("forward", None)
+        if place == "attention":
+            for module in cross_attention():
+                module.forward = (lambda x, *_args, **_kwargs: torch.zeros_like(x)) if countdown else attention_of(module)
         if place in ("nested", "caption"):
             fail_once(place, int(countdown))
         metrics.opened, clip_model.find = clip_of(-1 if countdown else 1) if place == "clip" else original_clip
@@ -72,8 +78,32 @@ class Saboteur(scripts.Script):
             p.all_prompts = [f"a {colour} circle" for colour, _ in zip(["blue", "green", "red", "yellow"], range(count))]
             p.all_seeds = [p.all_seeds[0] + n for n in range(count)]
             p.all_subseeds, p.all_negative_prompts = list(p.all_seeds), p.all_negative_prompts[:1] * count
-        elif place and place not in ("nested", "caption", "clip"):
+        elif place and place not in ("nested", "caption", "clip", "attention"):
             fail_once(place, int(countdown))
+
+
+def cross_attention():
+    return [module for name, module in shared.sd_model.model.diffusion_model.named_modules() if name.endswith("attn2")]
+
+
+def attention_of(module):
+    """Its forward in other words."""
+
+    def forward(x, context=None, encoder_hidden_states=None, **_others):
+        context = encoder_hidden_states if context is None else context
+        q, k, v = (part.unflatten(-1, (module.heads, -1)).transpose(1, 2)
+                   for part in (module.to_q(x), module.to_k(context), module.to_v(context)))
+        out = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1) @ v
+        return module.to_out(out.transpose(1, 2).flatten(2)) if callable(module.to_out) else module.to_out[1](
+            module.to_out[0](out.transpose(1, 2).flatten(2)))
+
+    return forward
+
+
+def hooks():
+    """How many hooks there are in the model."""
+    modules = list(shared.sd_model.model.diffusion_model.modules())
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
 
 
 def attributes(p):
@@ -148,7 +178,7 @@ def open_clip():
 
 
 def add_endpoint(_demo, app):
-    app.add_api_route("/saboteur/seen", lambda: seen, methods=["GET"])
+    app.add_api_route("/saboteur/seen", lambda: {**seen, "hooks": hooks()}, methods=["GET"])
     app.add_api_route("/saboteur/open_clip", open_clip, methods=["POST"])
 
 
