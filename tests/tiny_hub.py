@@ -90,8 +90,6 @@ class Answers(BaseHTTPRequestHandler):
 def use(monkeypatch, server, cache):
     """Let this process's client of the hub ask that server, and keep what it gets in ``cache``."""
     from huggingface_hub import constants, file_download
-    from huggingface_hub.utils import _http
-
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
@@ -99,4 +97,11 @@ def use(monkeypatch, server, cache):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 4096)  # 10 MB else, which tiny models never fill
+    renew()
+
+
+def renew():
+    """The client looks again whether it is offline."""
+    from huggingface_hub.utils import _http
+
     _http.reset_sessions()

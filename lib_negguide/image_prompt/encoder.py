@@ -13,7 +13,7 @@ import torch
 
 from lib_negguide.captioners import kept
 from lib_negguide.errors import ModelError
-from lib_negguide.image_prompt import vision
+from lib_negguide.image_prompt import published, vision
 from lib_negguide.image_prompt.checkpoints import EMBEDS, Adapter
 from lib_negguide.image_prompt.noise import noisy
 
@@ -26,8 +26,6 @@ SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 REMEMBERED = 64
 """Pictures whose features are kept (1.3 MB each at most with ViT-H/14)."""
 
-_PAGES = {"CLIP ViT-H/14": "https://huggingface.co/h94/IP-Adapter/tree/main/models/image_encoder",
-          "CLIP ViT-bigG/14": "https://huggingface.co/h94/IP-Adapter/tree/main/sdxl_models/image_encoder"}
 _HIDDEN = {(EMBEDS, 1024): 1280, (EMBEDS, 1280): 1664}
 """Hidden width of the encoder that published adapters mean; others have embeddings of the same width."""
 
@@ -90,18 +88,25 @@ def find(spec: str, adapter: Adapter, folders: Sequence[Path] = ()) -> vision.Fo
             if found is not None and fits(found.shape, adapter):
                 return found
     places = " or ".join(str(folder) for folder in folders)
-    page = next((f", for example model.safetensors of {url}" for name, url in _PAGES.items() if name in needed(adapter)), "")
-    raise ModelError(f"NegGuide: {adapter.name} needs {needed(adapter)}, which was not found{page}; "
-                     + (f"put it into {places}" if places else "name its file or folder"))
+    known = _known(adapter)
+    get = f", for example {known.words}" if known else ""
+    raise published.Missing(f"NegGuide: {adapter.name} needs {needed(adapter)}, which was not found{get}; "
+                            + (f"put it into {places}" if places else "name its file or folder"), known)
 
 
 def needed(adapter: Adapter) -> str:
     """The image encoder that an adapter needs, in words."""
-    for (hidden, embed), (name, *_) in vision.KNOWN.items():
-        if name in _PAGES and fits(vision.Shape(hidden, embed), adapter):
-            return f"the image encoder {name}"
+    known = _known(adapter)
+    if known:
+        return f"the image encoder {known.encoder}"
     what = "embeddings" if adapter.feature == EMBEDS else "hidden states"
     return f"an image encoder with {what} of width {adapter.feature_width}"
+
+
+def _known(adapter: Adapter) -> Optional[published.Published]:
+    """The published encoder that an adapter needs, if it is one of these."""
+    named = (published.encoder_called(name) for sizes, (name, *_) in vision.KNOWN.items() if fits(vision.Shape(*sizes), adapter))
+    return next((one for one in named if one), None)
 
 
 def fits(shape: vision.Shape, adapter: Adapter) -> bool:
@@ -115,7 +120,11 @@ def _named(spec: str, folders: Sequence[Path]) -> vision.Found:
     tried = [Path(spec).expanduser(), *(Path(folder) / spec for folder in folders)]
     path = next((place for place in tried if place.exists()), None)
     if path is None:
-        raise ModelError(f"NegGuide: there is no image encoder {spec}")
+        known = published.called(spec)
+        known = known if known and known.kind == published.ENCODER else None
+        places = " or ".join(str(folder) for folder in folders)
+        get = f"; get {known.words}" + (f" and put it into {places}" if places else "") if known else ""
+        raise published.Missing(f"NegGuide: there is no image encoder {spec}{get}", known)
     found = vision.look(path)
     if found is None:
         raise ModelError(f"NegGuide: {path} is no CLIP image encoder: a folder with config.json and model.safetensors in transformers' "

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 
 from lib_negguide.errors import ModelError
-from lib_negguide.image_prompt import checkpoints, injection, weights
+from lib_negguide.image_prompt import checkpoints, injection, published, weights
 from lib_negguide.image_prompt.checkpoints import Adapter
 
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
-PAGE = "https://huggingface.co/h94/IP-Adapter"
 
 _outlines: Dict[str, Adapter] = {}
 
@@ -54,7 +53,7 @@ def find(spec: str, unet: torch.nn.Module, folders: Sequence[Path] = ()) -> Path
     """The adapter's file: the one that ``spec`` names (path, or file name in a folder, with or without its ending), or for
     "auto" the first in ``folders`` that fits the model.
 
-    Raises :class:`ModelError` naming what is missing, where to get it and where to put it; whether a named one fits,
+    Raises :class:`~.published.Missing` naming what is missing, where to get it and where to put it; whether a named one fits,
     says :func:`~.injection.check`.
     """
     spec = spec.strip()
@@ -65,7 +64,9 @@ def find(spec: str, unet: torch.nn.Module, folders: Sequence[Path] = ()) -> Path
         named = [file for file in candidates(folders) if spec in (file.name, file.stem)]
         if named:
             return named[0]
-        raise ModelError(f"NegGuide: there is no IP-Adapter {spec}" + _where(folders))
+        known = published.called(spec)
+        known = known if known and known.model else None
+        raise published.Missing(f"NegGuide: there is no IP-Adapter {spec}" + _where(known, folders), known)
     for path, adapter in adapters(folders):
         try:
             injection.check(adapter, unet)
@@ -74,10 +75,10 @@ def find(spec: str, unet: torch.nn.Module, folders: Sequence[Path] = ()) -> Path
         return path
     layers = injection.cross_attention(unet)
     model = checkpoints.MODELS.get(layers[0][1].to_k.in_features if layers else 0)
-    kind = {"SD1.5": "models/ip-adapter_sd15.safetensors", "SDXL": "sdxl_models/ip-adapter_sdxl_vit-h.safetensors"}.get(model)
-    get = f"; get {kind} of {PAGE}" if kind else ""
-    raise ModelError(f"NegGuide: there is no IP-Adapter for {model or 'the loaded model'}{get}" + _where(folders))
+    known = published.adapter_for(model)
+    raise published.Missing(f"NegGuide: there is no IP-Adapter for {model or 'the loaded model'}" + _where(known, folders), known)
 
 
-def _where(folders: Sequence[Path]) -> str:
-    return (" and put it into " if folders else "; name its file") + " or ".join(str(folder) for folder in folders)
+def _where(known: Optional[published.Published], folders: Sequence[Path]) -> str:
+    get = f"; get {known.words}" if known else ""
+    return get + (" and put it into " if folders else "; name its file") + " or ".join(str(folder) for folder in folders)
