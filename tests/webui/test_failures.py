@@ -51,7 +51,7 @@ def test_interrupt(host, settings, step, nothing_stays_behind):
     host.api.interrupt()
     shot = waiting()
     assert len(shot.pixels) <= 2
-    assert len(shot.calls()) < 60
+    assert "NegGuide trace" not in shot.params or len(shot.calls()) < 60  # without: interrupted before the first call
     assert "did not act" not in shot.notes
 
 
