@@ -24,10 +24,11 @@ from torch import Tensor
 
 from lib_negguide import plots, world
 from lib_negguide.hosts.embedded.host import EmbeddedHost, Run
+from lib_negguide.hosts.embedded.samplers import noise_levels, sampler
 from lib_negguide.image_prompt import prompt as image_prompt
 from lib_negguide.image_prompt.encoder import Picture
 from lib_negguide.image_prompt.prompt import NEGATIVE, POSITIVE, Entry, ImagePrompts
-from lib_negguide.settings import Settings
+from lib_negguide.settings import Settings, Window
 from tests.world.draw import ATTRIBUTES, Attributes, draw
 from tests.world.evaluate import article, wilson
 from tests.world.judge import Judge, Verdict
@@ -37,7 +38,7 @@ DRAWINGS = 6_000  # of the seeds "picture 0", "picture 1", …: pools are chosen
 SAMPLER, STEPS = "Euler", 30
 POINTS = (0, 4, 8, 15, 30)
 WEIGHTS = (0.25, 0.5, 1.0, 1.5, 2.0)
-SHARED = ((1.0, 1.0), (0.75, 1.0), (0.6, 1.0), (0.5, 1.0), (1.0, 2.0))  # positive and negative weight
+SHARED = ((1.0, 1.0, 0), (0.5, 1.0, 0), (0.5, 1.0, 3))  # positive and negative weight, step from which the negative acts
 
 Test = Callable[[Attributes], bool]
 POOLS: dict[str, Test] = {
@@ -61,12 +62,14 @@ class Line:
     positive: str = ""
     negative: str = ""
     weights: tuple[float, float] = (1.0, 1.0)
+    since: int = 0  # the step from which the negative drawing acts
 
     @property
     def words(self) -> list[str]:
         """Prompt, what is drawn as positive, and what is avoided, in words."""
         also = [f"“{self.text}”"] if self.text else []
-        also += [f"drawing: {self.negative}" + _times(self.weights[1])] if self.negative else []
+        since = f", from step {self.since}" if self.since else ""
+        also += [f"drawing: {self.negative}" + _times(self.weights[1]) + since] if self.negative else []
         drawn = f"drawing: {self.positive}" + _times(self.weights[0]) if self.positive else ""
         return [f"“{self.prompt}”" if self.prompt else "", drawn, ", ".join(also)]
 
@@ -85,8 +88,10 @@ def lines() -> list[Line]:
     table += [Line("circle", "a circle"), Line("circle-text", "a circle", text="red circle"),
               Line("circle-drawing", "a circle", negative="a red circle")]
     table += [Line(f"alone-{kind.replace(' ', '-')}", positive=kind) for kind in ("a portrait", "one shape", "two shapes")]
-    table += [Line(f"minus-{a:g}-{b:g}", positive="glasses and a hat", negative="glasses and nothing else", weights=(a, b))
-              for a, b in SHARED]
+    a, b = "glasses and a hat", "glasses and nothing else"
+    table += [Line(f"minus-{one:g}-{other:g}-from-{since}", positive=a, negative=b, weights=(one, other), since=since)
+              for one, other, since in SHARED]
+    table += [Line("minus-with-text", world.PROMPT, positive=a, negative=b, weights=(0.5, 1.0))]
     return table
 
 
@@ -109,17 +114,21 @@ class Painter:
     def __init__(self, model: Path, adapter: Path, encoder: Path, cfg: float) -> None:
         self.host, self.adapter, self.encoder, self.cfg = EmbeddedHost.load(model), adapter, encoder, cfg
 
-    def prompts(self, positive: list[Image], negative: list[Image], weights: tuple[float, float]) -> list[ImagePrompts]:
-        """For each seed its drawings, one on each side that has any, ready to act."""
-        sides = [(POSITIVE, positive, weights[0]), (NEGATIVE, negative, weights[1])]
-        sides = [(side, images, weight) for side, images, weight in sides if images]
+    def prompts(self, positive: list[Image], negative: list[Image], weights: tuple[float, float], since: int = 0) -> list[ImagePrompts]:
+        """For each seed its drawings, one on each side that has any, ready to act; negative ones from step `since` on."""
+        sides = [(POSITIVE, positive, self.window(weights[0], 0)), (NEGATIVE, negative, self.window(weights[1], since))]
+        sides = [side for side in sides if side[1]]
         if not sides:
             return []
-        entries = [Entry(Picture(image), side, Settings().box.copy(update={"weight": weight}))
-                   for side, images, weight in sides for image in images]
+        entries = [Entry(Picture(image), side, window) for side, images, window in sides for image in images]
         whole = image_prompt.prepare(entries, self.adapter, self.host.model.unet, image_encoder=str(self.encoder), keep="loaded")
         count = len(sides[0][1])
         return [replace(whole, entries=whole.entries[seed::count], tokens=whole.tokens[seed::count]) for seed in range(count)]
+
+    def window(self, weight: float, since: int) -> Window:
+        """A window in sigma, as those of a run's settings become."""
+        sigmas, _ = noise_levels(sampler(SAMPLER), "automatic", STEPS, self.host.levels)
+        return Window(weight=weight, start=since, unit="step").in_sigma(sigmas[:-1].tolist())
 
     def run(self, prompt: str, seeds: list[int], pictures: list[ImagePrompts], **options) -> Run:
         """A prepared batch in which the pictures, if any, act."""
@@ -172,7 +181,7 @@ class Bench:
         """Verdicts of one line's pictures, and what the drawings showed."""
         seeds = list(range(self.first, self.first + self.wanted))
         drawn = {side: pool(name, self.wanted) if name else [] for side, name in ((POSITIVE, line.positive), (NEGATIVE, line.negative))}
-        pictures = self.painter.prompts(*([image for image, _ in drawn[side]] for side in (POSITIVE, NEGATIVE)), line.weights)
+        pictures = self.painter.prompts(*([image for image, _ in drawn[side]] for side in (POSITIVE, NEGATIVE)), line.weights, line.since)
         verdicts = []
         for part in self.batches(seeds):
             run = self.painter.run(line.prompt, seeds[part], pictures[part], negative_prompts=line.text)
@@ -272,7 +281,7 @@ def same(verdict: dict, shown: dict, ordered: bool = True) -> bool:
 
 
 def portrait_rows(measured: dict[str, dict]) -> list[list]:
-    keys = [key for key in measured if key == "plain" or key.split("-")[0] in ATTRIBUTES or key.startswith("minus")]
+    keys = [key for key in measured if key == "plain" or key.split("-")[0] in ATTRIBUTES]
     rows = []
     for key in keys:
         verdicts, line = measured[key]["verdicts"], Line(**measured[key]["line"])
@@ -304,6 +313,15 @@ def goals(measured: dict[str, dict]) -> list[list]:
         text, left, plain = (of(key, red) for key in ("circle-text", "circle-drawing", "circle"))
         goal("negative: a drawing of a red circle: a red circle", left,
              f"at most 10 points above the text's {100 * text:.1f}%; {100 * plain:.1f}% without", left <= text + 0.1)
+    subtracted = [of(key, minus) for key in measured if key.startswith("minus") and not measured[key]["line"]["prompt"]]
+    if subtracted:
+        goal("A minus B, no text: a person with A's hat, without the glasses that B shares; best of the weights below", max(subtracted),
+             "at least 90%", max(subtracted) >= 0.9)
+    for kind in ("a portrait", "one shape"):
+        key = f"alone-{kind.replace(' ', '-')}"
+        if key in measured:
+            hits = [same(v, s) for v, s in zip(measured[key]["verdicts"], measured[key]["shown"], strict=True)]
+            goal(f"positive: a drawing of {kind} alone, no text: everything as drawn", plain_share(hits), "at least 90%", plain_share(hits) >= 0.9)
     return rows
 
 
@@ -331,11 +349,14 @@ def report(bench: Bench, measured: dict[str, dict], curves: dict[str, dict]) -> 
                  plots.table(["drawing", "everything as drawn", "in any order", "the kind as drawn"], rows)]
     subtracted = [key for key in measured if key.startswith("minus")]
     if subtracted:
-        rows = [[f"{a:g}", f"{b:g}", share([minus(v) for v in measured[key]["verdicts"]]), share([wears("glasses")(v) for v in measured[key]["verdicts"]]),
-                 share([wears("hat")(v) for v in measured[key]["verdicts"]]), share([person(v) for v in measured[key]["verdicts"]])]
-                for key in subtracted for a, b in [measured[key]["line"]["weights"]]]
-        text += ["", "## One picture minus another, no text", "", "A: a person with glasses and a hat. B: a person with glasses. Wanted: a person with a hat, "
-                 "without glasses.", "", plots.table(["weight of A", "weight of B", "A without what B shares", "glasses", "hat", "a person"], rows)]
+        rows = []
+        for key in subtracted:
+            line, verdicts = Line(**measured[key]["line"]), measured[key]["verdicts"]
+            rows.append([f"“{line.prompt}”" if line.prompt else "", *(f"{weight:g}" for weight in line.weights), line.since,
+                         *(share([test(v) for v in verdicts]) for test in (minus, wears("glasses"), wears("mustache"), wears("hat"), person))])
+        text += ["", "## One picture minus another", "",
+                 "A: a person with glasses and a hat. B: a person with glasses. Wanted: a person with a hat, without glasses.", "",
+                 plots.table(["prompt", "weight of A", "of B", "B from step", "as wanted", "glasses", "mustache", "hat", "a person"], rows)]
     for kind, title in (("start", "from call k to the end"), ("end", "in the first k calls only"), ("weight", "all along, by its weight")):
         for by, curve in curves.items():
             rows = [[at, share([not shown for shown, *_ in found]), len(found), share([there for _, there, _ in found]),
