@@ -47,6 +47,10 @@ def add() -> None:
         ("negguide_image_models", OptionInfo(
             "", "Image prompts: folder of IP-Adapters and image encoders", restrict_api=True,
         ).info("beside the folders ipadapter and clip_vision in the WebUI's models folder, and ControlNet's own")),
+        ("negguide_adapter_downloads", OptionInfo(
+            False, "Image prompts: allow downloads", restrict_api=True,
+        ).info("of the published IP-Adapters and their image encoders over the API, and with --listen or --share; without it only a click "
+               "on this page downloads")),
         ("negguide_captioner_downloads", OptionInfo(
             False, "Captioner: allow downloads", restrict_api=True,
         ).info("from the Hugging Face hub, of any model that a request names; off: only what is on this machine")),

@@ -14,6 +14,7 @@ from fastapi.dependencies.utils import get_parameterless_sub_dependant
 from lib_negguide.webui import editor
 from lib_negguide.webui.api.access import identified
 from lib_negguide.webui.api.answers import checked
+from lib_negguide.webui.api.downloads import cancel_download, download_state, published_files, start_download
 from lib_negguide.webui.api.negatives import caption, captioners, dns
 from lib_negguide.webui.api.pictures import adapters, get_image, put_image
 from lib_negguide.webui.api.presets import delete_preset, list_presets, save_preset
@@ -40,6 +41,10 @@ def add(_demo: Any, app: FastAPI) -> None:
         ("/caption", "POST", caption, CaptionForm),
         ("/dns", "POST", dns, DnsForm),
         ("/adapters", "GET", adapters, None),
+        ("/adapters/published", "GET", published_files, None),
+        ("/adapters/download", "POST", start_download, None),
+        ("/adapters/download", "GET", download_state, None),
+        ("/adapters/download", "DELETE", cancel_download, None),
         ("/images", "POST", put_image, None),
         ("/images/{name}", "GET", get_image, None),
     ):

@@ -58,8 +58,10 @@ class Options:
     def set(self, key, value, is_api=False, run_callbacks=True):
         if self.data.get(key) == value:
             return False
-        setattr(self, key, value)
         info = self.data_labels.get(key)
+        if is_api and info is not None and info.restrict_api:
+            return False
+        setattr(self, key, value)
         if run_callbacks and info is not None and info.onchange is not None:
             info.onchange()
         return True
