@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lib_negguide import __version__
-from lib_negguide.settings import Settings
+from lib_negguide.settings import Dnp, Settings
 from tests.browser.test_paste import LINE
 
 PROMPT = "a red circle"
@@ -38,12 +38,12 @@ def test_only_what_differs_is_written(page):
     section = page.dnp("dnp")
     assert page.settings() == {"dnp": {}}
     assert section.locator("[data-state]").inner_text() == "auto-DNP"
-    page.dnp(captioner="blip-large", beams=1, steps=0.5, use="replace", scores=True)
+    page.dnp(captioner="blip-large", beams=1, steps=0.35, use="replace", scores=True)
     section.locator("[data-negative=caption] [data-field=start]").fill("5.8")
-    wanted = {"captioner": "blip-large", "beams": 1, "steps": 0.5, "use": "replace", "scores": True, "window": {"start": 5.8}}
+    wanted = {"captioner": "blip-large", "beams": 1, "steps": 0.35, "use": "replace", "scores": True, "window": {"start": 5.8}}
     assert page.settings() == {"dnp": wanted}
-    assert section.locator("[data-field=steps-slider]").input_value() == "0.5"
-    page.dnp(beams=3, steps=1)
+    assert section.locator("[data-field=steps-slider]").input_value() == "0.35"
+    page.dnp(beams=Dnp().beams, steps=Dnp().steps)
     assert set(page.settings()["dnp"]) == set(wanted) - {"beams", "steps"}
     page.dnp("dns", scale=5, meaning="host")
     assert page.settings() == {"dns": {"scale": 5, "meaning": "host"}}
