@@ -33,6 +33,9 @@ HELP = {"captioner": "auto (the small model's own, blip-base for other models), 
         "text": "A caption for all pictures; no negative picture is made.",
         "scale": "How strongly to move away from the prompt (default: the guidance scale)"}
 
+LAST_SEED = 2**63 - 1
+"""Of torch's generators."""
+
 _NEGATIVE = re.compile(r"(?P<text>[^@]*?)(?:@(?P<window>[^@*]*))?(?:\*(?P<weight>[0-9.]+))?\Z", re.DOTALL)
 
 
@@ -91,6 +94,8 @@ def seeds(written: str) -> List[int]:
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if not match or (match[2] and int(match[2]) < int(match[1])):
             raise argparse.ArgumentTypeError(f"{written!r} is not of the form 3, 1-8 or 1-4,9")
+        if int(match[2] or match[1]) > LAST_SEED:
+            raise argparse.ArgumentTypeError(f"{written!r}: seeds are whole numbers from 0 to {LAST_SEED}")
         numbers += range(int(match[1]), int(match[2] or match[1]) + 1)
     return numbers
 
@@ -129,7 +134,8 @@ def captioner_options(parser: argparse.ArgumentParser, cache: bool = True) -> No
         group.add_argument("--cache", type=Path, metavar="FOLDER", help="keep diffusion-negative pictures and their captions there")
     group.add_argument("--clip", metavar="CLIP", default="auto",
                        help="CLIP for scores: a folder of open_clip's, a file of ViT-B/16, a model id (auto: the hub's copy)")
-    group.add_argument("--download", action="store_true", help="fetch captioner or CLIP from huggingface.co where they are missing")
+    group.add_argument("--download", action="store_true",
+                       help="fetch from huggingface.co what is missing: captioner, CLIP, IP-Adapter and image encoder")
 
 
 def dnp_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
@@ -226,8 +232,9 @@ def sampling(arguments, host) -> dict:
     """The options of :meth:`EmbeddedHost.sample`, with defaults that suit the model."""
     small = arguments.model is None or world.is_world(arguments.model)
     usual = world.SIZE if small else (1024, 1024) if host.model.kind == "sdxl" else (512, 512)
-    if arguments.batch < 1:
-        raise SettingsError("--batch", arguments.batch, "a whole number from 1")
+    for name in ("steps", "batch"):
+        if getattr(arguments, name) < 1:
+            raise SettingsError("--" + name, getattr(arguments, name), "a whole number from 1")
     scale = arguments.cfg if arguments.cfg is not None else world.GUIDANCE if small else 7.5
     return {"steps": arguments.steps, "cfg_scale": scale, "sampler": arguments.sampler, "scheduler": arguments.scheduler,
             "size": arguments.size or usual, "batch_size": arguments.batch}

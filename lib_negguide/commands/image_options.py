@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 from lib_negguide import world
 from lib_negguide.commands import common
-from lib_negguide.errors import SettingsError
+from lib_negguide.errors import ModelError, SettingsError
+from lib_negguide.hub import Progress
 from lib_negguide.settings import SIDES, Settings
 
 FORM = "FILE[@WINDOW][*WEIGHT]"
@@ -24,8 +26,11 @@ def add(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("image prompts")
     for side in SIDES:
         group.add_argument(OPTIONS[side], action="append", default=[], metavar=FORM, dest=f"{side}_images", help=HELP[side])
-    group.add_argument("--adapter", type=Path, metavar="FILE", help="the IP-Adapter (default: the small model's own)")
-    group.add_argument("--encoder", type=Path, metavar="FILE_OR_FOLDER", help="its CLIP image encoder (default: the small model's own)")
+    group.add_argument("--adapter", type=Path, metavar="FILE",
+                       help="the IP-Adapter (default: the small model's own, else the first in --image-models that fits)")
+    group.add_argument("--encoder", type=Path, metavar="FILE_OR_FOLDER", help="its CLIP image encoder (default: likewise)")
+    group.add_argument("--image-models", type=Path, metavar="FOLDER", default=Path.home() / ".cache" / "negguide",
+                       help="where adapters and encoders are, and where --download puts them (default %(default)s)")
 
 
 def on_top(data: Dict[str, Any], arguments, store) -> Dict[str, Any]:
@@ -57,7 +62,7 @@ def prepared(arguments, settings: Settings, host, options: Dict[str, Any], store
     if not settings.enabled or not settings.images:
         return {}
     from lib_negguide.hosts.embedded.samplers import noise_levels, sampler
-    from lib_negguide.image_prompt import files, prompt
+    from lib_negguide.image_prompt import fetching, files, prompt
 
     sigmas, _ = noise_levels(sampler(options["sampler"]), options["scheduler"], options["steps"], host.levels)
     entries = prompt.entries(settings.in_sigma(sigmas[:-1].tolist()).images, store)
@@ -66,10 +71,46 @@ def prepared(arguments, settings: Settings, host, options: Dict[str, Any], store
     adapter, encoder = arguments.adapter, arguments.encoder
     if adapter is None and settings.adapter == "auto" and world.is_world(arguments.model or world.model()):
         adapter, encoder = world.adapter(), encoder or world.image_encoder()
-    with host.threads():
-        adapter = adapter or files.find(settings.adapter, host.model.unet)
-        return {"images": prompt.prepare(entries, adapter, host.model.unet, image_encoder=str(encoder or settings.image_encoder),
+    named, encoder_named, folders = str(adapter or settings.adapter), str(encoder or settings.image_encoder), [arguments.image_models]
+    with _offering(arguments.download), host.threads():
+        if arguments.download:
+            with _bar() as progress:
+                file, encoder_named = fetching.obtained(named, encoder_named, host.model.unet, folders, progress)
+        else:
+            file = files.find(named, host.model.unet, folders)
+        return {"images": prompt.prepare(entries, file, host.model.unet, image_encoder=encoder_named, folders=folders,
                                          device=str(host.model.device))}
+
+
+@contextmanager
+def _offering(download: bool) -> Iterator[None]:
+    """What is missing and could be fetched is said with how to have it fetched."""
+    from lib_negguide.image_prompt.published import Missing
+
+    try:
+        yield
+    except Missing as error:
+        if download or error.published is None:
+            raise
+        one = error.published
+        raise ModelError(f"{error}; or --download fetches {one.name} ({one.megabytes} MB)") from error
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A bar of bytes on stderr (none where that is not a terminal)."""
+    from tqdm import tqdm
+
+    bar = tqdm(desc="download", unit="B", unit_scale=True, disable=None, leave=False)
+
+    def progress(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    try:
+        yield progress
+    finally:
+        bar.close()
 
 
 def _stored(image: Dict[str, Any], store, option: str = "images") -> Dict[str, Any]:

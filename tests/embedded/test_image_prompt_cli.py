@@ -1,6 +1,7 @@
 """``generate`` with image prompts."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from lib_negguide import world
 from lib_negguide.cli import main
-from tests import adapters
+from lib_negguide.image_prompt import checkpoints, encoder, published
+from tests import adapters, tiny_hub
 
 QUICK = ["--steps", "3", "--seeds", "1"]
 
@@ -84,6 +86,35 @@ def test_weight_zero_is_the_picture_without(files):
     assert main(["generate", world.PROMPT, *QUICK, "--negative-image", "red.png*0"]) == 0
     plain, zero = (Image.open(path) for path in made(files))
     assert plain.tobytes() == zero.tobytes()
+
+
+def test_what_is_missing_is_fetched_with_leave_alone(files, ours, host, monkeypatch, capsys):
+    """The small model stands for SD1.5, a small hub of our own for the real one."""
+    served = files / "served" / "models"
+    (served / "image_encoder").mkdir(parents=True)
+    shutil.copy(ours, served / "ip-adapter_sd15.safetensors")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(ours.parent / "encoder" / name, served / "image_encoder")
+    monkeypatch.setitem(checkpoints.MODELS, 64, "SD1.5")
+    monkeypatch.setattr(world, "is_world", lambda path: False)
+    monkeypatch.setattr(encoder, "_known", lambda adapter: published.encoder_called(published.VIT_H))
+    hub = tiny_hub.Hub(published.REPOSITORY, files / "served")
+    tiny_hub.use(monkeypatch, hub, files / "cache")
+    asked = ["generate", world.PROMPT, *QUICK, "--image", "red.png", "--image-models", "mine"]
+    try:
+        assert main(asked) != 0
+        assert "get models/ip-adapter_sd15.safetensors of https://huggingface.co/h94/IP-Adapter and put it into mine; or --download fetches " \
+               "ip-adapter_sd15.safetensors (45 MB)" in capsys.readouterr().err
+        assert hub.asked == [] and not made(files) and not (files / "mine").exists()
+        assert main([*asked, "--download"]) == 0
+        assert sorted(path.name for path in (files / "mine").iterdir()) == ["CLIP-ViT-H-14", "ip-adapter_sd15.safetensors"]
+        hub.asked.clear()
+        assert main([*asked, "--download"]) == main(asked) == 0
+        assert hub.asked == []
+    finally:
+        hub.close()
+    first, *others = (Image.open(path).tobytes() for path in made(files))
+    assert others == [first, first]
 
 
 @pytest.mark.parametrize("options, words", [
