@@ -65,9 +65,11 @@ def run(arguments) -> int:
     options = common.sampling(arguments, host)
     with common.showing(arguments, settings, host, captions=by_hand is not None) as extra:
         captioner = extra.get("captioner")
+        chosen = settings.dnp.copy(update={"scores": False})  # what scores alone tell changes no picture
         results = pairs.Results(arguments.out, {
             "command": "dnp", "captioner": captioner.name if captioner else "", "box": arguments.negative_prompt,
-            "settings": settings.copy(update={"dnp": settings.dnp.copy(update={"scores": False})}).dict(),
+            "settings": settings.copy(update={"dnp": chosen}).dict(),
+            "clip": extra["clip"].name if embedded.needs_clip(chosen, () if by_hand is not None else None) else "",
             "run": embedded.identity(host, settings.dnp, options), "cfg": options["cfg_scale"]})
         job = _Job(arguments, settings, host, options, results, extra, by_hand)
         todo = [pair for pair in wanted if job.done(pair) is None]

@@ -240,7 +240,8 @@ def test_figure_four(run, tmp_path, sampled):  # noqa: F811
 class Clip:
     """The picture with the caption is better for seed 1 only: pictures come as (without, with)."""
 
-    def __init__(self):
+    def __init__(self, name):
+        self.name = name
         self.turns = [[0.25, 0.25], [0.5, 0.125]] * 2
 
     def scores(self, images, prompts):
@@ -253,8 +254,8 @@ class Clip:
 @pytest.fixture
 def clip(monkeypatch):
     @contextmanager
-    def opened(*_, **__):
-        yield Clip()
+    def opened(spec, **_):
+        yield Clip(spec)
 
     monkeypatch.setattr(metrics, "opened", opened)
 
@@ -279,6 +280,12 @@ def test_scores_are_made_up_for(run, tmp_path, clip, sampled):  # noqa: F811
     code, out, _ = run(*asked, "--scores")
     assert code == 0 and "there already" not in out and len(list((tmp_path / "out/dnp").glob("*-plain.png"))) == 2
     assert "there already: 2" in run(*asked, "--scores")[1] and "there already: 2" in run(*asked)[1]
+
+
+def test_another_clip_may_choose_another_picture(run, clip):  # noqa: F811
+    asked = ("dnp", SHAPES, "--keep-better", "--caption", "a hat", *FAST)
+    run(*asked)
+    assert "there already" not in run(*asked, "--clip", "another")[1] and "there already: 1" in run(*asked)[1]
 
 
 def test_scores_of_negative_pictures(run, tmp_path, clip):  # noqa: F811
