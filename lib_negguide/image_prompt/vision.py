@@ -78,7 +78,7 @@ def look(path: Path) -> Optional[Found]:
 
 def _vision_config(data: Dict[str, Any]) -> Dict[str, Any]:
     """CLIP's image part, of a config of its own or of the whole model's."""
-    if "vision_config" in data:
+    if "vision_config" in data and data.get("model_type", "clip") == "clip":  # BLIP and others have one, too
         return {"projection_dim": data.get("projection_dim", 512), **data["vision_config"]}
     return {"projection_dim": 512, "hidden_size": 768, **data} if data.get("model_type") == "clip_vision_model" else {}
 
