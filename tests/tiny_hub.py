@@ -12,13 +12,14 @@ LARGE = (".safetensors", ".bin")
 
 class Hub(ThreadingHTTPServer):
     """``asked``: (method, file name, range). ``cut``: bytes after which transfers from the beginning break off; ``lie``: what comes in
-    place of a file's bytes; ``gate``: an event without which nothing large is sent beyond ``cut``, or beyond its beginning."""
+    place of a file's bytes; ``gate``: an event without which nothing large is sent beyond ``cut``, or beyond its beginning; ``strangers``:
+    whether it answers (404) to questions about other repositories, or hangs up, so that clients take what they have."""
 
     daemon_threads = True
 
     def __init__(self, name, folder):
         super().__init__(("127.0.0.1", 0), Answers)
-        self.name, self.folder, self.asked, self.cut, self.lie, self.gate, self.ranges = name, folder, [], None, None, None, True
+        self.name, self.folder, self.asked, self.cut, self.lie, self.gate, self.ranges, self.strangers = name, folder, [], None, None, None, True, True
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -48,6 +49,9 @@ class Answers(BaseHTTPRequestHandler):
         prefix, elsewhere = f"/{server.name}/resolve/", "/elsewhere/"
         name = path[len(prefix):].split("/", 1)[1] if path.startswith(prefix) else path[len(elsewhere):] if path.startswith(elsewhere) else None
         file = None if name is None else server.folder / name
+        if name is None and not server.strangers:
+            self.close_connection = True
+            return None
         large, moved = path.endswith(LARGE), path.endswith(LARGE) and path.startswith(prefix)
         server.asked.append((self.command, path.rsplit("/", 1)[-1], "moved" if moved else self.headers.get("Range")))
         if file is None or not file.is_file():
