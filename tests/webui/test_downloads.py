@@ -1,14 +1,18 @@
 """Downloads of published IP-Adapters in a host of our own, from a small hub of our own: on a click, one at a time, cancelled and gone on with."""
 
+import importlib
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import requests
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from tests import adapters, tiny_hub
 from tests.webui import servers
+from tests.webui.test_interrogator import inside  # noqa: F401
 
 ROOT = "/negguide/v1/adapters"
 NAME = "ip-adapter_sd15.safetensors"
@@ -123,3 +127,26 @@ def test_a_failure_says_what_to_do(own, hub):
     until(lambda: state(url)["state"] != "running")
     told = state(url)
     assert told["state"] == "failed" and "By hand: get models/ip-adapter-plus_sd15.safetensors of https://huggingface.co/h94/IP-Adapter" in told["error"]
+
+
+@pytest.mark.parametrize("clicked, open_to_others, allowed, words", [
+    (True, False, False, None), (True, True, False, "a click may be anybody's"), (False, False, False, "does not come from a click"),
+    (False, False, True, None), (True, True, True, None), (False, True, True, None)])
+def test_whose_leave_is_enough(inside, monkeypatch, clicked, open_to_others, allowed, words):  # noqa: F811
+    """In this process, with the stand-in's modules: the option is the owner's leave, whoever asks; a click is none where anybody may click."""
+    api, downloads = (importlib.import_module("lib_negguide.webui.api" + name) for name in ("", ".downloads"))
+    fetched = []
+    monkeypatch.setattr(downloads.published, "download", lambda one, folder, progress: fetched.append((one.name, folder)))
+    inside.shared.cmd_opts.disable_extension_access = open_to_others
+    inside.opts.negguide_adapter_downloads = allowed
+    app = FastAPI()
+    api.add(None, app)
+    client = TestClient(app)
+    for name, folder in (("ip-adapter_sdxl", "ipadapter"), ("CLIP-ViT-bigG-14", "clip_vision")):
+        answer = client.post(ROOT + "/download", json={"name": name}, headers={"Origin": "http://testserver"} if clicked else {})
+        downloads.job.wait(20)
+        if words:
+            assert answer.status_code == 403 and words in answer.json()["detail"] and fetched == []
+        else:
+            assert answer.status_code == 200 and fetched.pop() == (downloads.published.find(name).name, inside.folder / "models" / folder)
+            assert client.get(ROOT + "/download").json()["state"] == "done"
