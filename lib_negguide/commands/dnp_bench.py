@@ -81,7 +81,7 @@ def run(arguments) -> int:
     small = arguments.model is None or world.is_world(arguments.model)
     arguments.batch = arguments.batch or (32 if small else 4)
     categories = _categories(arguments, small)
-    dnp = Settings.parse({"dnp": common.dnp_of(arguments)}).dnp
+    dnp = Settings.parse({"dnp": common.dnp_of(arguments, {"steps": 1.0, "size": 1.0})}).dnp  # as in the paper, unless asked for
     host = common.load(arguments)
     options = common.sampling(arguments, host)
     with ExitStack() as stack:

@@ -104,4 +104,4 @@ def draw(path: Path, title: str, sections: Sequence[Tuple[str, Sequence[Row]]], 
                 mean, low, high = 100 * mean, 100 * low, 100 * high
             bars.append(plots.Bar(row.name, mean, low, high))
         panels.append(plots.BarPanel(name, metric.title + (", %" if metric.share else ""), bars))
-    plots.bars(path, title, panels)
+    plots.bars(path, title, panels, columns=min(2, len(panels)))
