@@ -79,7 +79,6 @@
                 };
                 const slot = new NegGuide.Slot({
                     id, errors: `${id}_errors`, edit,
-                    replace: (files) => this.take(files, {prompt: this.prompt(key)}),
                     choose: () => this.choose({prompt: this.prompt(key)}),
                 });
                 const row = new NegGuide.Row({
@@ -89,6 +88,7 @@
                     inner: {title: `Picture ${index + 1}`, place: index, element: slot.element},
                 });
                 Object.assign(row.inputs, slot.inputs);
+                NegGuide.Slot.receive(row.element, (files) => this.take(files, {prompt: this.prompt(key)}));
                 rows.set(key, row);
                 this.slots.set(key, slot);
                 this.rows.append(row.element);

@@ -12,10 +12,9 @@
 
     class Slot {
         /**
-         * `id` begins the ids of its inputs; `edit(change)` runs change(prompt); `replace(files)` takes a promise
-         * of files for the picture; `choose()` asks for one.
+         * `id` begins the ids of its inputs; `edit(change)` runs change(prompt); `choose()` asks for a file.
          */
-        constructor({id, errors, edit, replace, choose}) {
+        constructor({id, errors, edit, choose}) {
             const {element} = NegGuide.dom;
             Object.assign(this, {id, edit, inputs: {}, labels: {}, src: null});
             this.image = element("img", {alt: "", draggable: false});
@@ -29,7 +28,6 @@
             this.element = element("div", {className: "negguide-slot", "data-slot": ""}, this.thumb,
                 element("div", {className: "negguide-rows"},
                     element("div", {className: "negguide-fields"}, ...FIELDS.map((name) => this.labelled(name, errors))), this.message));
-            NegGuide.Slot.receive(this.element, replace);
         }
 
         /** Pictures that are dropped on an element, or pasted while the focus is in it, go to take(promise of files). */

@@ -115,7 +115,7 @@ def test_fields_and_window(section):
     section.field("curve").select_option("linear down")
     assert section.images() == [{"image": reference, "name": "a red circle", "noise": "dissolve", "amount": 0.3, "seed": 7, "side": "positive",
                                  "unit": "step", "start": 1, "weight": 1.5, "curve": "linear down"}]
-    assert section.row().locator("[data-acts]").inner_text() == "acts at 4 of 5 steps: 1–4"
+    assert section.row().locator("[data-acts]").inner_text() == "acts at 3 of 5 steps: 1–3"
     section.field("amount").fill("3")
     assert "images[0].amount = 3" in section.row().locator(".negguide-error").inner_text()
     assert section.field("amount").get_attribute("aria-invalid") == "true"
@@ -218,7 +218,7 @@ def test_by_keys_alone(section):
     section.wait(1)
     section.row().locator("[data-action=choose-picture]").focus()
     with section.page.page.expect_file_chooser() as chooser:
-        section.page.page.keyboard.press("Enter")
+        section.page.page.keyboard.press("Space")  # at Enter, a headless chromium opens no file chooser
     chooser.value.set_files(as_file("red.png", picture()))
     section.page.wait(lambda: "image" in section.images()[0])
     section.row().locator("[data-action=remove]").focus()
