@@ -26,6 +26,9 @@ HINTS = {
 }
 """What each mode makes, for people."""
 
+LAST_SEED = 2**63 - 1
+"""Of torch's generators."""
+
 _SEEDED = re.compile(r"\s*(\d{1,20})\s*:(.*)")
 
 
@@ -66,6 +69,9 @@ class Asked(Model):
         if seeds and len(seeds) < len(captions):
             unseeded = next(line for match, line in found if not match)
             raise SettingsError("captions", unseeded, 'every line begins with its seed, as in "1234: a red circle", or none does')
+        for seed in seeds:
+            if seed > LAST_SEED:
+                raise SettingsError("captions", seed, f"seeds from 0 to {LAST_SEED}")
         return seeds or None, captions
 
     def settings(self, accordion: Settings) -> Settings:

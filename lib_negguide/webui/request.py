@@ -13,6 +13,9 @@ TITLE = "NegGuide"
 AXES = "negguide_axes"
 """Attribute of an X/Y/Z cell's ``p``: axis name to a change of settings."""
 
+SWITCH = "Enabled"
+"""The axis that switches NegGuide on and off."""
+
 GIVEN = "negguide_settings"
 """Attribute of a ``p`` on which a script has put whole settings: they count instead of the page's or the API's."""
 
@@ -32,6 +35,12 @@ def settings_of(p, args: Sequence[Any]) -> Settings:
     for change in changes.values():
         settings = change(settings)
     return settings
+
+
+def idle_axes(p) -> bool:
+    """Has a plot set something of NegGuide for this cell, but not whether it is on?"""
+    changes = getattr(p, AXES, {})
+    return bool(changes) and SWITCH not in changes
 
 
 def parsed(args: Sequence[Any]) -> Settings:

@@ -6,7 +6,7 @@ from modules import scripts
 
 from lib_negguide.errors import NegGuideError
 from lib_negguide.hosts.a1111 import denoiser, images
-from lib_negguide.hosts.a1111.report import answer, refuse, take_back_refusal
+from lib_negguide.hosts.a1111.report import answer, refuse, take_back_refusal, tell
 from lib_negguide.hosts.a1111.run import ATTRIBUTE, Run, run_of
 from lib_negguide.webui import accordion, dnp, gallery, infotext, request
 
@@ -37,6 +37,8 @@ class NegGuideScript(scripts.Script):
             refuse(p, error)
             return
         if not settings.enabled:
+            if request.idle_axes(p):
+                tell(p, "is off: the axes of the plot change nothing. Enable it, or add the axis " + request.SWITCH)
             return
         run = Run(p, settings)
         setattr(p, ATTRIBUTE, run)

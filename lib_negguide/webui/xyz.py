@@ -11,7 +11,7 @@ from lib_negguide.hosts.a1111.report import answer
 from lib_negguide.schedule import CURVES
 from lib_negguide.settings import USES, Dnp, ImagePrompt, Settings
 from lib_negguide.webui import preset_files
-from lib_negguide.webui.request import AXES
+from lib_negguide.webui.request import AXES, SWITCH
 
 PREFIX = "[NegGuide] "
 
@@ -38,7 +38,7 @@ def _axes(option: Callable) -> List[Any]:
         return option(PREFIX + name, kind, _apply(name, change), confirm=_confirm(change), **kwargs)
 
     return [
-        axis("Enabled", str, _enabled, choices=lambda: ["True", "False"]),
+        axis(SWITCH, str, _enabled, choices=lambda: ["True", "False"]),
         axis("Start", str, _number("start", _window)),
         axis("Stop", str, _number("stop", _window)),
         axis("Weight", float, _window("weight")),

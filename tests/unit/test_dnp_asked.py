@@ -25,7 +25,8 @@ def test_lines_without_seeds():
 
 @pytest.mark.parametrize("args, field", [
     ([], "script_args"), (None, "script_args"), (["by hand"], "script_args"), ([{"mode": "auto"}], "mode"), ([{"show": 1}], "show"),
-    ([{"mode": "by hand", "captions": "1: a\nb"}], "captions"), ([{"captions": None}], "captions"), ([{"steps": 3}], "steps")])
+    ([{"mode": "by hand", "captions": "1: a\nb"}], "captions"), ([{"captions": None}], "captions"),
+    ([{"mode": "by hand", "captions": f"{2**63}: a"}], "captions"), ([{"steps": 3}], "steps")])
 def test_refused(args, field):
     with pytest.raises(SettingsError) as error:
         parsed(args)

@@ -185,6 +185,7 @@ def test_captioners(host):
     ("/dns", {"prompt": "a", "sampler_name": "Eiler"}, "sampler_name = 'Eiler' is not allowed; one of "),
     ("/dns", {"prompt": "a", "scheduler": "Korras"}, "scheduler = 'Korras' is not allowed; one of Automatic"),
     ("/dns", {"prompt": "a", "width": 7}, "width = 7 is not allowed; a multiple of 8 from 64 to 8192"),
+    ("/dns", {"prompt": "a", "override_settings": {"nix": 1}}, "override_settings.nix = 1 is not allowed; an option of the host"),
     ("/dns", {"prompt": "a", "dnp": {"captioner": "no/such/thing"}}, "no/such/thing"),
     ("/dns", {"prompt": "a", "cfg_scale": 0}, "cfg_scale"),
     ("/dns", {"prompt": "a", "dnp": {}, "dns": {}}, "dns = {} is not allowed; null beside dnp"),

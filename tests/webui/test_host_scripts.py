@@ -53,6 +53,13 @@ def test_axis(host, axis):
         assert infotext == single.infotexts[0]
 
 
+def test_axes_say_that_they_do_nothing_while_negguide_is_off(host):
+    cells = plot(host, {**NEGATIVES, "enabled": False}, "Weight", ["0.5", "1.5"])
+    assert (cells.pixels[-2] == cells.pixels[-1]).all() and "the axes of the plot change nothing" in cells.infotexts[-1]
+    on = plot(host, {**NEGATIVES, "enabled": False}, "Enabled", ["True", "False"])
+    assert "change nothing" not in "".join(on.infotexts)
+
+
 def test_every_axis_is_there_once(host):
     ours = [name for name in axis_types(host) if name.startswith("[NegGuide] ")]
     assert sorted(ours) == sorted("[NegGuide] " + axis for axis in [*AXES, *DNP_AXES, *IMAGE_AXES])

@@ -61,6 +61,9 @@ def dns(body: Any = Body()) -> Dict[str, Any]:
     with refusing():
         form = DnsForm.parse(body)
         sampler, scheduler = _sampler(form)
+        for name, value in form.override_settings.items():
+            if name not in shared.opts.data_labels:
+                raise SettingsError(f"override_settings.{name}", value, "an option of the host, by its name")
         with _job("negguide_dns"), closing(_request(form, sampler, scheduler)) as p:
             check_model(p)
             check_scale(p)
