@@ -7,7 +7,6 @@ import pytest
 from lib_negguide.cli import main
 from tests.world import images
 
-
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib")
 
 
