@@ -94,8 +94,7 @@ def attention_of(module):
         q, k, v = (part.unflatten(-1, (module.heads, -1)).transpose(1, 2)
                    for part in (module.to_q(x), module.to_k(context), module.to_v(context)))
         out = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1) @ v
-        return module.to_out(out.transpose(1, 2).flatten(2)) if callable(module.to_out) else module.to_out[1](
-            module.to_out[0](out.transpose(1, 2).flatten(2)))
+        return module.to_out[1](module.to_out[0](out.transpose(1, 2).flatten(2)))
 
     return forward
 
