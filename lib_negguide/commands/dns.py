@@ -52,7 +52,7 @@ def run(arguments) -> int:
     from lib_negguide.hosts.embedded import dns as embedded
 
     wanted = pairs.pairs_of(arguments)
-    settings = Settings.parse({"dnp": common.dnp_of(arguments)})
+    settings = Settings.parse({"dnp": {**common.dnp_of(arguments), "steps": 1, "size": 1}})  # of auto-DNP they may be cheaper
     dnp = settings.dnp
     host = common.load(arguments)
     options = common.sampling(arguments, host)

@@ -281,7 +281,7 @@ def _compare(p, run: Run, images: torch.Tensor) -> None:
         made = opened.scores([_as_picture(images[n]) for n in numbers], prompts)
         plain = opened.scores([run.plain[first + n] for n in numbers], prompts)
     for n, ours, theirs in zip(numbers, made, plain):
-        keep_plain = run.settings.dnp.keep_better and theirs.better_than(ours)
+        keep_plain = run.settings.dnp.keep_better and not ours.better_than(theirs)
         run.scores[first + n] = {"with": ours.to_dict(), "without": theirs.to_dict(), "kept": "without" if keep_plain else "with"}
         if keep_plain:
             images[n] = _as_pixels(run.plain[first + n], images[n])

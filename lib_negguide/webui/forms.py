@@ -98,12 +98,17 @@ class DnsForm(Model):
                 getattr(form, name).check(name + ".")
         if form.dnp is not None and form.dns is not None:
             raise SettingsError("dns", form.dns.dict(exclude_defaults=True), "null beside dnp, which has a scale of its own")
-        captioned = form.dnp or Dnp(**(form.dns or Dns()).dict())
+        captioned = form.dnp or whole(form.dns or Dns())
         if (form.caption or form.dnp) and captioned.captioner == "text":
             raise SettingsError("dnp.captioner", "text", "a captioner that looks at the picture; this text is known already")
         return form.copy(update={
             "prompt": prompts * (count if len(prompts) == 1 else 1), "seed": seeds * (count if len(seeds) == 1 else 1),
             "dnp": captioned if form.caption or form.dnp else None, "dns": form.dns or Dns()})
+
+
+def whole(dns: Dns) -> Dnp:
+    """Auto-DNP whose negative pictures are those of ``dns``: at the request's own steps and size."""
+    return Dnp(**dns.dict(), steps=1.0, size=1.0)
 
 
 def described(form) -> Dict[str, Any]:

@@ -52,7 +52,8 @@ def test_prompts_and_seeds(fields, prompts, seeds):
 def test_pictures_alone_or_with_captions():
     assert DnsForm.parse({"prompt": "a"}).dnp is None
     assert DnsForm.parse({"prompt": "a"}).dns == Dns()
-    assert DnsForm.parse({"prompt": "a", "caption": True, "dns": {"scale": 3, "meaning": "host"}}).dnp == Dnp(scale=3, meaning="host")
+    assert DnsForm.parse({"prompt": "a", "caption": True, "dns": {"scale": 3, "meaning": "host"}}).dnp == Dnp(
+        scale=3, meaning="host", steps=1), "the picture of dns, at all of its steps"
     assert DnsForm.parse({"prompt": "a", "dnp": {"samples": 2}}).dnp == Dnp(samples=2)
 
 

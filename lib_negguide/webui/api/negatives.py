@@ -25,7 +25,7 @@ from lib_negguide.webui import dnp as auto_dnp
 from lib_negguide.webui import gallery
 from lib_negguide.webui.api.answers import refusing
 from lib_negguide.webui.editor import CAPTIONERS
-from lib_negguide.webui.forms import CaptionForm, DnsForm
+from lib_negguide.webui.forms import CaptionForm, DnsForm, whole
 
 
 def captioners() -> Dict[str, Any]:
@@ -72,7 +72,7 @@ def dns(body: Any = Body()) -> Dict[str, Any]:
             if form.dnp is None:
                 images = nested(p, asked.prompts, asked.seeds, dns=form.dns)
                 shown = [Shown(Wanted(*one), image, "", "") for image, *one in zip(images, asked.prompts, asked.seeds)]
-                return {"pictures": [_picture(p, one, Dnp(**form.dns.dict())) for one in shown]}
+                return {"pictures": [_picture(p, one, whole(form.dns)) for one in shown]}
             found = auto_dnp.negatives_of(p, form.dnp, asked.prompts, asked.seeds)
             pictures = [
                 {**_picture(p, one, form.dnp), "caption": one.caption, "raw": one.raw, "captioner": one.captioner, "cached": one.cached}
