@@ -5,6 +5,7 @@
  *   negguide.js           this one: finds the containers, binds them to the page
  *   negguide_dom.js       helpers to make elements
  *   negguide_dnp.js       the section on diffusion-negative prompting
+ *   negguide_downloads.js what image prompts lack on the server, and its download
  *   negguide_editor.js    one tab: passes and rows, bound to a settings object
  *   negguide_gallery.js   the button under the results: send to negative image
  *   negguide_images.js    the section on image prompts
@@ -42,6 +43,7 @@
  *   [data-zone]                          new pictures are dropped and pasted here; [data-uploads] [data-upload], what becomes of them
  *   [data-field=file]                    the file chooser behind [data-action=add-negative|add-positive|choose-picture]; also [data-action=add-noise]
  *   [data-field=adapter|image_encoder], [data-missing]  which ones; what is missing on the server
+ *   [data-download] [data-action=download|cancel-download], progress  fetches it
  *   [data-errors] .negguide-error[data-error=PATH]  complaints; in the row, or on top where they belong to none
  *   [data-acts]                          in a row: at which steps it acts
  *   [data-message]                       what happened to a saved preset

@@ -22,6 +22,7 @@
             this.statuses = new WeakMap(); // image prompt: {text, isError} of its upload
             this.state = element("span", {className: "negguide-acts", "data-state": ""});
             this.missing = element("div", {className: "negguide-errors", role: "status", "data-missing": ""});
+            this.downloads = new NegGuide.Downloads(() => this.ask());
             this.rows = element("div", {className: "negguide-rows"});
             this.uploads = element("div", {className: "negguide-rows", role: "status", "data-uploads": ""});
             this.file = element("input", {type: "file", accept: "image/*", multiple: true, hidden: true, tabIndex: -1, "aria-label": "Picture files",
@@ -44,7 +45,7 @@
             this.lists = {};
             this.element = element("details", {className: "negguide-section", "data-section": "images"},
                 element("summary", {title: field("Settings", "images").help}, element("span", {}, "Image prompts (IP-Adapter)"), " ", this.state),
-                element("div", {className: "negguide-rows"}, this.missing, this.rows, this.uploads, this.zone,
+                element("div", {className: "negguide-rows"}, this.missing, this.downloads.element, this.rows, this.uploads, this.zone,
                     element("div", {className: "negguide-fields"}, ...NAMES.map((name) => this.named(name))), this.file));
             this.element.addEventListener("toggle", () => this.element.open && this.ask());
         }
@@ -155,6 +156,7 @@
                 const usable = adapters.filter((one) => one.usable);
                 this.suggest("adapter", usable.map((one) => one.adapter));
                 this.suggest("image_encoder", usable.map((one) => one.encoder.split(/[\\/]/).pop()));
+                this.downloads.show(!usable.length);
                 if (!usable.length) {
                     complaints = adapters.map((one) => `${one.adapter}: ${one.why}`);
                     if (!complaints.length) {

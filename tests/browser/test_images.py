@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
+from lib_negguide import world
+from lib_negguide.webui import editor
+from tests.world.draw import draw
+
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests" / "world" / "model"
 UNKNOWN = "sha256:" + "0" * 64
@@ -205,8 +209,6 @@ def test_every_input_has_a_label_and_a_help(section):
     unnamed = section.element.evaluate("""(section) => [...section.querySelectorAll('input, select, button')]
         .filter((one) => !(one.labels || []).length && !one.getAttribute('aria-label') && !one.textContent.trim()).map((one) => one.outerHTML)""")
     assert unnamed == []
-    from lib_negguide.webui import editor
-
     helps = {row["help"] for row in editor.tables()["ImagePrompt"] if row["name"] != "image"}
     assert helps <= set(section.row().evaluate("(row) => [...row.querySelectorAll('label')].map((one) => one.title)"))
 
@@ -267,4 +269,143 @@ def test_what_is_missing_is_told(open_page):
     page.wait(lambda: missing.inner_text() == "")
     for name, value in (("adapter", "ip.safetensors"), ("image_encoder", "h14")):
         assert section.element.locator(f"#negguide_txt2img_images_{name}_known option[value='{value}']").count() == 1
+    assert page.complaints == []
+
+
+def test_what_is_missing_is_fetched(open_page):
+    page = open_page()
+    row = {"adapter": "ip.safetensors", "encoder": "h14", "usable": True, "why": ""}
+    rows, state = [], {"name": "", "done": 0, "total": 0, "state": "idle", "error": ""}
+    asked, answers = [], []
+    one = {"name": "ip.safetensors", "model": "SD1.5", "kind": "base", "encoder": "H", "megabytes": 45, "page": "https://example.test/ip",
+           "folder": "models/ipadapter", "here": False}
+
+    def download(route):
+        asked.append(route.request.method)
+        if route.request.method == "POST":
+            assert route.request.post_data_json == {"name": "ip.safetensors"}
+            state.update(name="ip.safetensors", state="running", done=0, total=45_000_000)
+        elif route.request.method == "DELETE":
+            state.update(state="cancelled")
+        route.fulfill(json=state)
+
+    page.page.route("**/negguide/v1/adapters", lambda route: route.fulfill(json={
+        "adapters": rows, "auto": None, "folders": {"adapters": ["models/ipadapter"], "encoders": ["models/clip_vision"]}}))
+    page.page.route("**/negguide/v1/adapters/published", lambda route: route.fulfill(json={
+        "missing": None if rows else "ip.safetensors", "why": "", "files": [one]}))
+    page.page.route("**/negguide/v1/adapters/download", download)
+    page.page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept() if answers.pop(0) else dialog.dismiss()))
+    page.reset()
+    section = Section(page)
+    part = section.element.locator("[data-download]")
+    start, bar = part.locator("[data-action=download]"), part.locator("progress")
+    page.wait(lambda: start.is_visible() and start.inner_text() == "Download ip.safetensors (45 MB)")
+    assert part.locator("a").get_attribute("href") == one["page"]
+    answers.append(False)
+    start.click()
+    page.wait(lambda: len(asked) == 2)
+    assert "about 45 MB, from https://example.test/ip into models/ipadapter" in asked[1] and "POST" not in asked
+    answers.append(True)
+    start.click()
+    page.wait(lambda: bar.is_visible())
+    state["done"] = 9_000_000
+    page.wait(lambda: "ip.safetensors: 9.0 MB of 45 MB" in part.inner_text() and bar.evaluate("(bar) => bar.value / bar.max") == 0.2)
+    part.locator("[data-action=cancel-download]").click()
+    page.wait(lambda: start.is_visible() and not bar.is_visible())
+    answers.append(True)
+    start.click()
+    page.wait(lambda: bar.is_visible())
+    state.update(state="failed", error="the connection broke")
+    page.wait(lambda: "the connection broke" in part.inner_text() and start.is_visible())
+    answers.append(True)
+    start.click()
+    page.wait(lambda: bar.is_visible())
+    rows.append(row)
+    state.update(state="done", done=45_000_000)
+    page.wait(lambda: not part.is_visible() and section.element.locator("[data-missing]").inner_text() == "")
+    assert page.complaints == []
+
+
+@pytest.fixture(scope="module")
+def adapter(host):
+    """The small adapter and encoder where users put theirs."""
+    told = host.get("/negguide/v1/adapters").json()
+    folders = [Path(told["folders"][name][0]) for name in ("adapters", "encoders")]
+    if not any(row["usable"] for row in told["adapters"]):
+        if not folders[0].parent.parent.is_dir():
+            pytest.skip(f"this host is on another machine and has no IP-Adapter in {folders[0]}")
+        for folder, source in zip(folders, (world.adapter(), world.image_encoder())):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / source.name).symlink_to(source)
+
+
+def test_a_picture_acts(section, adapter):
+    """From the file to the picture made, its infotext, and back from there."""
+    page = section.page
+    page.generate(51)
+    made = lambda: page.page.locator("#txt2img_gallery img").first.get_attribute("src")  # noqa: E731
+    page.wait(made)
+    with_none = page.page.evaluate(BYTES, made())
+    drawing = draw("picture 3")[0]
+    file = io.BytesIO()
+    drawing.save(file, "PNG")
+    section.choose(as_file("glasses.png", file.getvalue()))
+    section.wait(1)
+    reference = section.images()[0]["image"]
+    infotext = page.generate(52)
+    assert reference in infotext and "glasses.png" in infotext and "data:image" not in infotext
+    page.generate(51)
+    page.wait(lambda: page.page.evaluate(BYTES, made()) != with_none, "another picture")
+    section.row().locator("[data-action=remove]").click()
+    page.page.fill("#txt2img_prompt textarea", infotext)
+    page.page.click("#txt2img_tools #paste")
+    section.wait(1)
+    assert section.images() == [{"image": reference, "name": "glasses.png"}]
+    page.wait(section.seen, "the thumbnail")
+
+
+BYTES = """async (address) => { const image = new Image();
+    image.src = address;
+    await image.decode();
+    const canvas = new OffscreenCanvas(image.width, image.height).getContext("2d");
+    canvas.drawImage(image, 0, 0);
+    return canvas.getImageData(0, 0, image.width, image.height).data.join(); }"""
+
+
+def test_without_the_picture_the_host_says_what_to_do(section, adapter):
+    section.page.write({"images": [{"image": UNKNOWN, "name": "hat.png"}]})
+    section.page.wait(lambda: "not on this server" in section.row().locator("[data-upload]").inner_text())
+    assert "hat.png" in section.page.generate_in_vain()
+    section.page.complaints.clear()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_looks(open_page, adapter, width, theme):
+    page = open_page(width, theme)
+    page.reset()
+    page.number("steps", 20)
+    section = Section(page)
+    section.choose(as_file("red circle.png", picture()))
+    section.wait(1)
+    section.choose(as_file("green circle.png", picture("green")), "add-positive")
+    section.wait(2)
+    section.field("noise").select_option("dissolve")
+    section.field("preset").select_option("noun (σ ≤ 5.8)")
+    section.field("weight", 1).fill("0.6")
+    for index in (0, 1):
+        page.wait(lambda index=index: section.seen(index), "the thumbnail")
+    sticking_out = section.element.evaluate("""(root) => {
+        const box = root.getBoundingClientRect();
+        return [...root.querySelectorAll("*")].filter((element) => {
+            const own = element.getBoundingClientRect();
+            return own.width && !element.closest("option") && (own.right > box.right + 1 || own.left < box.left - 1);
+        }).map((element) => element.outerHTML.slice(0, 120));
+    }""")
+    assert sticking_out == []
+    for name in ("name", "side", "noise", "amount", "seed", "start", "stop", "weight"):
+        assert section.field(name).bounding_box()["width"] >= 40, name
+    inner = section.row().bounding_box()
+    assert section.field("amount").bounding_box()["x"] + section.field("amount").bounding_box()["width"] <= inner["x"] + inner["width"]
+    page.shoot(f"images-accordion-{width}-{theme}", page.page.locator("#negguide_txt2img"))
     assert page.complaints == []
