@@ -156,11 +156,11 @@ def test_the_pictures_are_those_of_the_host(reports):
     """The rows' pictures are what the host's own auto-DNP makes."""
     host = EmbeddedHost.load(world.model())
     pair = dnp.category("portraits", 3).pairs[0]
-    studio = dnp_rows.Studio(host, dnp.JudgeScorer(), None, dnp_bench.Dnp(), _options(), reports / "work", 2)
+    studio = dnp_rows.Studio(host, dnp.JudgeScorer(), None, dnp_bench.Dnp(steps=1), _options(), reports / "work", 2)
     line = {key: value for line in (reports / "work" / "captions.jsonl").read_text("utf-8").splitlines() for key, value in json.loads(line).items()}
     away = studio.away(pair, 5.0)
     caption = next(value for key, value in line.items() if key.startswith(studio.key(away)))
-    auto = host.sample([pair.prompt], [pair.seed], dnp_bench.Settings.parse({"dnp": {}}), **_options())
+    auto = host.sample([pair.prompt], [pair.seed], dnp_bench.Settings.parse({"dnp": {"steps": 1}}), **_options())
     assert auto.negatives[0].text == caption
     made = studio.task(pair, 5.0, caption)
     assert studio.path(away).exists() and studio.path(made).exists()
@@ -218,7 +218,7 @@ def test_wrong_options(options, words, tmp_path, capsys):
 
 
 def test_keys_differ_with_everything(reports):
-    studio = dnp_rows.Studio(EmbeddedHost.load(world.model()), dnp.JudgeScorer(), None, dnp_bench.Dnp(), _options(), reports / "work", 2)
+    studio = dnp_rows.Studio(EmbeddedHost.load(world.model()), dnp.JudgeScorer(), None, dnp_bench.Dnp(steps=1), _options(), reports / "work", 2)
     base = Task(Pair("a", 1), 5.0, 2, (64, 64))
     others = [Task(Pair("b", 1), 5.0, 2, (64, 64)), Task(Pair("a", 2), 5.0, 2, (64, 64)), Task(Pair("a", 1), -5.0, 2, (64, 64)),
               Task(Pair("a", 1), 5.0, 3, (64, 64)), Task(Pair("a", 1), 5.0, 2, (64, 56)), Task(Pair("a", 1), 5.0, 2, (64, 64), "c"),
