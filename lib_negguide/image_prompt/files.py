@@ -66,7 +66,7 @@ def find(spec: str, unet: torch.nn.Module, folders: Sequence[Path] = ()) -> Path
             return named[0]
         known = published.called(spec)
         known = known if known and known.model else None
-        raise published.Missing(f"NegGuide: there is no IP-Adapter {spec}" + _where(known, folders), known)
+        raise published.Missing(f"NegGuide: there is no IP-Adapter {spec}" + _where(known, folders, "it"), known)
     for path, adapter in adapters(folders):
         try:
             injection.check(adapter, unet)
@@ -76,9 +76,12 @@ def find(spec: str, unet: torch.nn.Module, folders: Sequence[Path] = ()) -> Path
     layers = injection.cross_attention(unet)
     model = checkpoints.MODELS.get(layers[0][1].to_k.in_features if layers else 0)
     known = published.adapter_for(model)
-    raise published.Missing(f"NegGuide: there is no IP-Adapter for {model or 'the loaded model'}" + _where(known, folders), known)
+    where = _where(known, folders, "it" if known else "one")
+    raise published.Missing(f"NegGuide: there is no IP-Adapter for {model or 'the loaded model'}" + where, known)
 
 
-def _where(known: Optional[published.Published], folders: Sequence[Path]) -> str:
-    get = f"; get {known.words}" if known else ""
-    return get + (" and put it into " if folders else "; name its file") + " or ".join(str(folder) for folder in folders)
+def _where(known: Optional[published.Published], folders: Sequence[Path], what: str) -> str:
+    get = f"; get {known.words} and " if known else "; "
+    if not folders:
+        return get + "name its file"
+    return get + f"put {what} into " + " or ".join(str(folder) for folder in folders)

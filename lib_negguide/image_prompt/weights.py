@@ -62,6 +62,9 @@ def _read(path: Path, whole: bool) -> Dict[str, Any]:
         raise ModelError(f"NegGuide: {path.name} cannot be read as weights: it is no file of weights, or holds more than these") from None
     except Exception as error:  # each reader has exceptions of its own
         raise ModelError(f"NegGuide: {path.name} cannot be read as weights: {_first_line(error)}") from None
+    if data is None:  # the WebUI puts a guard of its own in torch's place
+        raise ModelError(f"NegGuide: {path.name} cannot be read as weights: the host's guard against code in such files has refused it, "
+                         "see its console; a .safetensors file needs no guard")
     if not isinstance(data, dict):
         raise ModelError(f"NegGuide: {path.name} holds no weights by name")
     return data.get("state_dict", data)

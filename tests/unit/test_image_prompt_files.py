@@ -136,9 +136,9 @@ def test_auto_is_the_first_that_fits_the_model(folder):
 
 
 @pytest.mark.parametrize("width, words", [(768, "for SD1.5; get models/ip-adapter_sd15.safetensors of https.* and put it into .*"),
-                                          (2048, "for SDXL; get sdxl_models/.* and put it into "), (40, "for the loaded model and put it into ")])
+                                          (2048, "for SDXL; get sdxl_models/.* and put it into "), (40, "for the loaded model; put one into ")])
 def test_a_missing_adapter_is_named_with_where_to_get_and_to_put_it(folder, width, words):
     with pytest.raises(ModelError, match=f"no IP-Adapter {words}.*{folder.name}"):
         files.find("auto", unet(8, 16, width=width), [folder])
-    with pytest.raises(ModelError, match=f"no IP-Adapter nowhere and put it into .*{folder.name}"):
+    with pytest.raises(ModelError, match=f"no IP-Adapter nowhere; put it into .*{folder.name}"):
         files.find("nowhere", unet(8), [folder])

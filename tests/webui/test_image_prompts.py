@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 import torch
 from PIL import Image
 from safetensors import safe_open
@@ -373,6 +374,16 @@ def test_the_infotext_brings_the_picture_back(host):
     assert json.loads(again.json()["info"])["infotexts"] == shot.infotexts
 
 
+def test_presets_keep_references(host):
+    assert host.post(ROOT + "/presets", name="with a picture", settings={"images": [NEGATIVE]}).status_code == 200
+    try:
+        saved = host.get(ROOT + "/presets").json()["saved"]["with a picture"]
+        assert saved["images"][0]["image"].startswith("sha256:")
+        assert same(host.txt2img(saved), host.txt2img({"images": [NEGATIVE]}))
+    finally:
+        requests.delete(host.url + ROOT + "/presets/with a picture", timeout=60)
+
+
 @pytest.mark.parametrize("axis, values", [("Image weight", ["0", "1.5"]), ("Image start", ["5.8", "none"]), ("Image stop", ["1.0", "none"])])
 def test_axes(host, axis, values):
     number = axis_types(host).index("[NegGuide] " + axis)
@@ -393,10 +404,15 @@ def test_a_pickled_adapter(host, models):
         group, name = key.split(".", 1)
         nested.setdefault(group, {})[name] = value
     torch.save(nested, str(file), _use_new_zipfile_serialization=False)
+    guarded = models[0] / "guarded.bin"
+    torch.save({"code": pytest.raises}, str(guarded), _use_new_zipfile_serialization=False)
     try:
+        answer = refusal(host, NEGATIVE, adapter=guarded.name)
+        assert "guarded.bin cannot be read as weights" in answer
         assert same(host.txt2img({"images": BOTH, "adapter": file.name}), host.txt2img({"images": BOTH}))
     finally:
         file.unlink()
+        guarded.unlink()
 
 
 def test_adapters_are_listed(host, models):

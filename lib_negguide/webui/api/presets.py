@@ -7,6 +7,7 @@ from typing import Any, Dict
 from fastapi import Body
 
 from lib_negguide.errors import SettingsError
+from lib_negguide.hosts.a1111 import images
 from lib_negguide.settings import Settings
 from lib_negguide.webui import editor, preset_files
 from lib_negguide.webui.api.answers import refusing
@@ -27,7 +28,7 @@ def list_presets() -> Dict[str, Any]:
 def save_preset(name: Any = Body(), settings: Any = Body()) -> Dict[str, Any]:
     """Save settings under a name, or replace them."""
     with refusing():
-        preset_files.folder().save(name, Settings.parse(settings))
+        preset_files.folder().save(name, images.by_reference(Settings.parse(settings)))
     return list_presets()
 
 
