@@ -133,7 +133,7 @@ def test_a_model_that_cannot_be_loaded(run, tmp_path):
 
 
 def test_ctrl_c(run, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(generate, "settings_of", interrupted)

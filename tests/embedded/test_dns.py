@@ -113,8 +113,8 @@ def test_no_other_negative_acts_in_a_dns_picture(host):
     assert torch.equal(sample(host, {"dns": {}, "enabled": False}).images, sample(host, {}).images)
 
 
-@pytest.mark.parametrize("settings", [{"dnp": {}}, {"dnp": {"window": {"start": 5.8, "stop": 1.6, "weight": 0.7}}},
-                                      {"dnp": {}, "combine": "branches"}, {"dnp": {}, "combine": "perp-neg"}])
+@pytest.mark.parametrize("settings", [{"dnp": {"steps": 1}}, {"dnp": {"steps": 1, "window": {"start": 5.8, "stop": 1.6, "weight": 0.7}}},
+                                      {"dnp": {"steps": 1}, "combine": "branches"}, {"dnp": {"steps": 1}, "combine": "perp-neg"}])
 def test_a_caption_acts_as_a_negative_with_its_window(host, settings):
     ordinary = {name: value for name, value in settings.items() if name != "dnp"}
     ordinary["negatives"] = [{"text": "mustache", **settings["dnp"].get("window", {})}]
@@ -124,7 +124,7 @@ def test_a_caption_acts_as_a_negative_with_its_window(host, settings):
 def test_captions_are_each_pictures_own(host):
     """Unequal token counts within a batch, one of them empty."""
     captions = ["mustache", LONG, ""]
-    both = sample(host, {"dnp": {}}, [PROMPT] * 3, [3, 4, 5], captions=captions, batch_size=3).images
+    both = sample(host, {"dnp": {"steps": 1}}, [PROMPT] * 3, [3, 4, 5], captions=captions, batch_size=3).images
     for number, caption in enumerate(captions):
         alone = sample(host, {}, seeds=[3 + number], negative_prompts=caption).images
         assert (both[number] - alone[0]).abs().max() < 2e-3
@@ -132,7 +132,7 @@ def test_captions_are_each_pictures_own(host):
 
 def test_join_and_replace(host):
     box, caption = "glasses", "mustache"
-    joined = sample(host, {"dnp": {}}, negative_prompts=box, captions=[caption])
+    joined = sample(host, {"dnp": {"steps": 1}}, negative_prompts=box, captions=[caption])
     assert joined.trace.names == ("negative prompt", "caption")
     assert torch.equal(joined.images, sample(host, {}, negative_prompts="glasses, mustache").images)
     replaced = sample(host, {"dnp": {"use": "replace"}}, negative_prompts=box, captions=[caption])
@@ -145,28 +145,28 @@ def test_a_plan_with_captions(host):
     plan = GuidancePlan((Term(CAPTION, Window()),))
     given = host.sample([PROMPT], [3], plan, captions=["mustache"], **OPTIONS).images
     assert torch.equal(given, sample(host, {}, negative_prompts="mustache").images)
-    for settings in (plan, Settings.parse({"dnp": {}})):
+    for settings in (plan, Settings.parse({"dnp": {"steps": 1}})):
         with pytest.raises(SettingsError, match="captions"):
             host.prepare([PROMPT], [3], settings, **OPTIONS)
     with pytest.raises(SettingsError, match="captions = 2"):
-        sample(host, {"dnp": {}}, captions=["a", "b"])
+        sample(host, {"dnp": {"steps": 1}}, captions=["a", "b"])
 
 
 def test_auto_dnp_in_one_call(host):
     reader = Reader("a (hat)", LONG)
-    result = sample(host, {"dnp": {}}, [PROMPT, CIRCLES], [3, 4], captioner=reader)
+    result = sample(host, {"dnp": {"steps": 1}}, [PROMPT, CIRCLES], [3, 4], captioner=reader)
     pictures = sample(host, {"dns": {}}, [PROMPT, CIRCLES], [3, 4]).pil()
     assert [image.tobytes() for image in reader.seen] == [image.tobytes() for image in pictures]
     assert [negative.text for negative in result.negatives] == [captioners.safe("a (hat)"), captioners.safe(LONG)]
     assert result.negatives[0].shown[0].raw == "a (hat)"
-    by_hand = sample(host, {"dnp": {}}, [PROMPT, CIRCLES], [3, 4], captions=[negative.text for negative in result.negatives])
+    by_hand = sample(host, {"dnp": {"steps": 1}}, [PROMPT, CIRCLES], [3, 4], captions=[negative.text for negative in result.negatives])
     assert torch.equal(result.images, by_hand.images)
     assert [result.evaluations(number) for number in (0, 1)] == [24, 24]
 
 
 def test_disabled_samples_and_captions_nothing(host):
     reader = Reader("a hat")
-    result = sample(host, {"dnp": {}, "enabled": False}, captioner=reader)
+    result = sample(host, {"dnp": {"steps": 1}, "enabled": False}, captioner=reader)
     assert torch.equal(result.images, sample(host, {}).images) and not reader.seen and result.evaluations(0) == 12
 
 
@@ -187,8 +187,8 @@ def test_the_least_steps(host, sampler):
 
 def test_the_cache_spares_the_negative_pictures(host, tmp_path):
     reader = Reader("a hat")
-    first = sample(host, {"dnp": {}}, captioner=reader, cache=Pictures(tmp_path))
-    for settings in ({"dnp": {}}, {"dnp": {"window": {"start": 5.0}, "use": "replace"}, "negatives": [{"text": "glasses"}]}):
+    first = sample(host, {"dnp": {"steps": 1}}, captioner=reader, cache=Pictures(tmp_path))
+    for settings in ({"dnp": {"steps": 1}}, {"dnp": {"steps": 1, "window": {"start": 5.0}, "use": "replace"}, "negatives": [{"text": "glasses"}]}):
         rows, again = rows_of(host, lambda s=settings: sample(host, s, captioner=reader, cache=Pictures(tmp_path), negative_prompts="hat"))
         assert rows == [(2, 8)] * 6 and again.negatives[0].shown[0].cached
         assert again.negatives[0].text == first.negatives[0].text and again.evaluations(0) == 12
@@ -196,11 +196,11 @@ def test_the_cache_spares_the_negative_pictures(host, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"steps": 7}, {"cfg_scale": 4.5}, {"sampler": "Heun"}, {"scheduler": "karras"}, {"size": (64, 72)},
-                                    {"settings": {"dnp": {"scale": 2}}}, {"settings": {"dnp": {"meaning": "host"}}},
-                                    {"settings": {"dnp": {"size": 0.5}}}, {"seeds": [4]}, {"prompts": [CIRCLES]}])
+                                    {"settings": {"dnp": {"steps": 1, "scale": 2}}}, {"settings": {"dnp": {"steps": 1, "meaning": "host"}}},
+                                    {"settings": {"dnp": {"steps": 1, "size": 0.5}}}, {"seeds": [4]}, {"prompts": [CIRCLES]}])
 def test_the_cache_tells_runs_apart(host, change):
     cache, reader = Pictures(), Reader("a hat")
-    asked = {"settings": {"dnp": {}}}
+    asked = {"settings": {"dnp": {"steps": 1}}}
     for request in (asked, {**asked, **change}):
         sample(host, captioner=reader, cache=cache, **request)
     assert len(cache) == 2
@@ -224,7 +224,7 @@ def test_the_cache_tells_models_apart(host):
 
 def test_several_pictures(host):
     reader = Reader("a hat", "glasses", "a mustache")
-    rows, result = rows_of(host, lambda: sample(host, {"dnp": {"samples": 3}}, captioner=reader))
+    rows, result = rows_of(host, lambda: sample(host, {"dnp": {"steps": 1, "samples": 3}}, captioner=reader))
     assert result.negatives[0].text == "a hat, glasses, a mustache"
     assert rows[:6] == [(6, 8)] * 6 and result.evaluations(0) == 48
     assert [entry.wanted.seed for entry in result.negatives[0].shown] == dns.seeds_of(3, 3)
@@ -247,9 +247,9 @@ class Clip:
 def test_scores_and_the_better_one(host):
     prompts, seeds = [PROMPT] * 4, [1, 2, 3, 4]
     plain = sample(host, {}, prompts, seeds)
-    guided = sample(host, {"dnp": {}}, prompts, seeds, captions=["hat"] * 4)
+    guided = sample(host, {"dnp": {"steps": 1}}, prompts, seeds, captions=["hat"] * 4)
     for keep, expected in ((False, [False] * 4), (True, [True, False, True, True])):
-        clip, settings = Clip([2, 1, 2, 3], [1, 2, 2, 0]), {"dnp": {"scores": True, "keep_better": keep}}
+        clip, settings = Clip([2, 1, 2, 3], [1, 2, 2, 0]), {"dnp": {"steps": 1, "scores": True, "keep_better": keep}}
         scored = sample(host, settings, prompts, seeds, captioner=Reader("hat"), clip=clip)
         assert clip.seen == [[image.tobytes() for image in result.pil()] for result in (plain, guided)]
         assert [(one.full, other.full) for one, other in scored.scores] == [(2, 1), (1, 2), (2, 2), (3, 0)]
@@ -259,7 +259,7 @@ def test_scores_and_the_better_one(host):
 
 
 def test_best_by_likeness(host):
-    result = sample(host, {"dnp": {"samples": 3, "several": "best"}}, captioner=Reader("one", "two", "three"),
+    result = sample(host, {"dnp": {"steps": 1, "samples": 3, "several": "best"}}, captioner=Reader("one", "two", "three"),
                     clip=Clip([2, 1, 3]))
     assert result.negatives[0].text == "two"
 
@@ -279,14 +279,14 @@ def test_an_interrupt_in_either_pass(host, where):
 
     cache = Pictures()
     with pytest.raises(KeyboardInterrupt):
-        sample(host, {"dnp": {}}, captioner=Reader("hat"), cache=cache, **{where: interrupt})
+        sample(host, {"dnp": {"steps": 1}}, captioner=Reader("hat"), cache=cache, **{where: interrupt})
     assert len(cache) == (where == "on_step")
     before = sample(host, {}).images
     assert torch.equal(before, sample(host, {}).images)
 
 
 def test_figure_four(host):
-    settings = Settings.parse({"dnp": {}})
+    settings = Settings.parse({"dnp": {"steps": 1}})
     found, calls = embedded.negatives(host, settings.dnp, [PROMPT], [3], Reader("mustache"), **OPTIONS)
     sheet, = dns.four([PROMPT], [3], found, embedded.paint(host, settings, **OPTIONS))
     expected = [sample(host, {}), sample(host, {"dns": {}}), sample(host, {}, [""], negative_prompts="mustache"),
