@@ -15,7 +15,7 @@ from tests.webui.test_img2img import start_image
 from tests.world import captioner
 
 RED = "a red circle"
-DNP = {"dnp": {"captioner": "colours"}}
+DNP = {"dnp": {"captioner": "colours", "steps": 1}}
 TYPED = {"dnp": {"captioner": "text", "text": "hat"}}
 STEPS = 4
 
@@ -75,7 +75,7 @@ def test_the_caption_is_of_the_dns_picture_and_acts_as_a_negative(host):
 @pytest.mark.parametrize("scale, meaning", [(3, "paper"), (3, "host")])
 def test_scale_of_the_dns_picture(host, scale, meaning):
     dns = {"scale": scale, "meaning": meaning}
-    shot = host.txt2img({"dnp": {"captioner": "colours", **dns}}, prompt=RED)
+    shot = host.txt2img({"dnp": {"captioner": "colours", "steps": 1, **dns}}, prompt=RED)
     red = host.txt2img({"dns": dns}, prompt=RED).pixels[0][..., 0].mean()
     assert f"red {int(red)} " in captions(shot)[0]
 
@@ -84,7 +84,7 @@ def test_replace_and_join(host):
     (caption,) = captions(host.txt2img(DNP, prompt=RED))
     joined = host.txt2img(DNP, prompt=RED, negative_prompt="blue")
     assert same(joined, host.txt2img(prompt=RED, negative_prompt=f"blue, {caption}"))
-    replaced = host.txt2img({"dnp": {"captioner": "colours", "use": "replace"}}, prompt=RED, negative_prompt="blue")
+    replaced = host.txt2img({"dnp": {"captioner": "colours", "steps": 1, "use": "replace"}}, prompt=RED, negative_prompt="blue")
     assert same(replaced, host.txt2img(prompt=RED, negative_prompt=caption))
     assert replaced.infotexts[0].split("\n")[1] == joined.infotexts[0].split("\n")[1] == "Negative prompt: blue"
 
@@ -92,7 +92,7 @@ def test_replace_and_join(host):
 @pytest.mark.parametrize("window", [{"start": 5.8, "stop": 0.7}, {"start": 0.5, "unit": "fraction"}, {"start": 2, "unit": "step"}, {"weight": 0.5}],
                          ids=json.dumps)
 def test_window_of_the_caption(host, window):
-    shot = host.txt2img({"dnp": {"captioner": "colours", "window": window}}, prompt=RED, negative_prompt="blue")
+    shot = host.txt2img({"dnp": {"captioner": "colours", "steps": 1, "window": window}}, prompt=RED, negative_prompt="blue")
     same_by_hand = {"negatives": [{"text": captions(shot)[0], **window}]}
     assert same(shot, host.txt2img(same_by_hand, prompt=RED, negative_prompt="blue"))
 
@@ -105,7 +105,7 @@ def test_other_ways_to_combine(host, combine):
 
 
 def test_several_pictures_a_prompt(host):
-    shot, calls = with_calls(host, host.txt2img, {"dnp": {"captioner": "colours", "samples": 3}}, prompt=RED, seed=fresh(2))
+    shot, calls = with_calls(host, host.txt2img, {"dnp": {"captioner": "colours", "steps": 1, "samples": 3}}, prompt=RED, seed=fresh(2))
     assert calls == 4 * STEPS
     shown = told(shot)[0]["shown"]
     assert len({one["seed"] for one in shown}) == 3 and shown[0]["seed"] == fresh(2)
@@ -282,7 +282,7 @@ def test_a_caption_by_another_captioner_costs_no_picture(host):
     fields = {"prompt": RED, "seed": fresh(61)}
     host.txt2img(DNP, **fields)
     before = seen(host)["captions"]
-    _, calls = with_calls(host, host.txt2img, {"dnp": {"captioner": "colours", "beams": 1}}, **fields)
+    _, calls = with_calls(host, host.txt2img, {"dnp": {"captioner": "colours", "steps": 1, "beams": 1}}, **fields)
     assert calls == STEPS and seen(host)["captions"] == before + 1
 
 
@@ -294,17 +294,17 @@ def test_cells_of_a_plot_share_the_negative_picture(host):
     shot, calls = with_calls(host, host.txt2img, DNP, script_name="x/y/z plot", script_args=args, **fields)
     assert calls == STEPS + len(values) * STEPS
     for value, cell, infotext in zip(values, shot.pixels[-3:], shot.infotexts[-3:]):
-        one = host.txt2img({"dnp": {"captioner": "colours", "window": {"weight": float(value)}}}, **fields)
+        one = host.txt2img({"dnp": {"captioner": "colours", "steps": 1, "window": {"weight": float(value)}}}, **fields)
         assert (cell == one.pixels[0]).all() and infotext == one.infotexts[0]
 
 
-AXES = {"DNP": (["off", "auto"], lambda value: {"dnp": {"captioner": "colours"} if value == "auto" else None}),
-        "DNP captioner": (["text", "colours"], lambda value: {"dnp": {"captioner": value, "text": "hat"}}),
+AXES = {"DNP": (["off", "auto"], lambda value: {"dnp": {"captioner": "colours", "steps": 1} if value == "auto" else None}),
+        "DNP captioner": (["text", "colours"], lambda value: {"dnp": {"captioner": value, "text": "hat", "steps": 1}}),
         "DNP steps": (["0.5", "1"], lambda value: {"dnp": {"captioner": "colours", "steps": float(value)}}),
-        "DNP size": (["0.5", "1"], lambda value: {"dnp": {"captioner": "colours", "size": float(value)}}),
-        "DNP scale": (["2", "9"], lambda value: {"dnp": {"captioner": "colours", "scale": float(value)}}),
-        "DNP pictures": (["1", "2"], lambda value: {"dnp": {"captioner": "colours", "samples": int(value)}}),
-        "DNP use": (["join", "replace"], lambda value: {"dnp": {"captioner": "colours", "use": value}})}
+        "DNP size": (["0.5", "1"], lambda value: {"dnp": {"captioner": "colours", "steps": 1, "size": float(value)}}),
+        "DNP scale": (["2", "9"], lambda value: {"dnp": {"captioner": "colours", "steps": 1, "scale": float(value)}}),
+        "DNP pictures": (["1", "2"], lambda value: {"dnp": {"captioner": "colours", "steps": 1, "samples": int(value)}}),
+        "DNP use": (["join", "replace"], lambda value: {"dnp": {"captioner": "colours", "steps": 1, "use": value}})}
 
 
 @pytest.mark.parametrize("axis", AXES)
@@ -313,7 +313,7 @@ def test_axis(host, axis):
     choices = axis in ("DNP", "DNP use")
     args = [axis_types(host).index("[NegGuide] " + axis), "" if choices else ", ".join(values), values if choices else [], 0, "", [], 0, "", [],
             False, True, False, False, False, False, False, 0, False]
-    base = {"dnp": {"captioner": "colours", "text": "hat"}} if axis == "DNP captioner" else DNP
+    base = {"dnp": {"captioner": "colours", "steps": 1, "text": "hat"}} if axis == "DNP captioner" else DNP
     fields = {"prompt": RED, "negative_prompt": "blue", "seed": 63}
     shot = host.txt2img(base, script_name="x/y/z plot", script_args=args, **fields)
     assert shot.infotexts[-2] != shot.infotexts[-1]
@@ -385,7 +385,7 @@ def test_refiner(host, model):
 def test_keep_the_better(host, fields, sign):
     fields = {"prompt": RED, "seed": 75, "negative_prompt": "blue", **fields}
     count = fields.get("n_iter", 1) * fields.get("batch_size", 1)
-    scripts = {**host.scripts({"dnp": {"captioner": "colours", "keep_better": True}}), "Saboteur": {"args": ["clip", sign]}}
+    scripts = {**host.scripts({"dnp": {"captioner": "colours", "steps": 1, "keep_better": True}}), "Saboteur": {"args": ["clip", sign]}}
     shot = host.txt2img(more_scripts=scripts, **fields)
     without, with_caption = host.txt2img(**fields), host.txt2img(DNP, **fields)
     for number in range(count):
@@ -402,7 +402,7 @@ def test_keep_the_better(host, fields, sign):
 
 
 def test_scores_alone_change_no_picture(host):
-    scripts = {**host.scripts({"dnp": {"captioner": "colours", "scores": True}}), "Saboteur": {"args": ["clip", 1]}}
+    scripts = {**host.scripts({"dnp": {"captioner": "colours", "steps": 1, "scores": True}}), "Saboteur": {"args": ["clip", 1]}}
     for sign in (0, 1):
         scripts["Saboteur"] = {"args": ["clip", sign]}
         shot = host.txt2img(more_scripts=scripts, prompt=RED, seed=76)
@@ -614,7 +614,7 @@ def test_a_captioner_that_is_not_there(host, nothing_stays_behind):
 @pytest.mark.parametrize("dnp", [{"scores": True}, {"keep_better": True}, {"samples": 2, "several": "best"}], ids=json.dumps)
 def test_clip_that_is_not_there(host, dnp):
     before = seen(host)["calls"]
-    answer = host.refused({"dnp": {"captioner": "colours", **dnp}}, prompt=RED, seed=fresh(112))
+    answer = host.refused({"dnp": {"captioner": "colours", "steps": 1, **dnp}}, prompt=RED, seed=fresh(112))
     assert answer.status_code == 422 and "CLIP" in answer.json()["detail"]
     assert seen(host)["calls"] == before
 
