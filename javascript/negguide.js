@@ -13,7 +13,7 @@
  *   negguide_row.js       the inputs of one window
  *   negguide_saved.js     presets saved on the server
  *   negguide_schedule.js  units, curves, strengths: twin of lib_negguide/schedule.py
- *   negguide_settings.js  settings, JSON text, complaints: mirror of lib_negguide/settings.py
+ *   negguide_settings.js  settings, JSON text, complaints: mirror of lib_negguide/settings/
  *   negguide_slot.js      a picture in its row, with name, side and noise
  *   negguide_store.js     pictures on the server: upload, thumbnails, IP-Adapters
  *   negguide_windows.js   edits of one window

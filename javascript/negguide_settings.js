@@ -1,7 +1,7 @@
 /*
  * NegGuide.settings: the settings object between the JSON text and the editor, by Python's table of fields.
  *
- * Python decides what is allowed. This mirror of lib_negguide/settings.py shows the same
+ * Python decides what is allowed. This mirror of lib_negguide/settings/ shows the same
  * complaint, in the same words, while one types. A value that is not allowed stays as it was
  * typed (a string where a number is wanted), and goes into the JSON text unchanged.
  */

@@ -1,4 +1,4 @@
-"""The editor's twin of schedule.py and its mirror of settings.py, run in a browser against Python."""
+"""The editor's twin of schedule.py and its mirror of settings/, run in a browser against Python."""
 
 import json
 import random

@@ -21,7 +21,7 @@ def test_version(host):
 
 def test_schema(host):
     schema = host.get(ROOT + "/schema").json()
-    assert set(schema["properties"]) == {field["name"] for field in fields()}
+    assert set(schema["properties"]) == {field["name"] for field in fields(Settings)}
     assert schema["additionalProperties"] is False
     assert schema == json.loads(json.dumps(Settings.schema()))
 
