@@ -253,7 +253,8 @@ def bars(path, title: str, panels: Sequence[BarPanel], columns: int = 2) -> None
     for axis, panel in zip(axes, panels):
         for at, one in enumerate(panel.bars):
             colour = FAINT if at == 0 else SERIES[0]
-            axis.errorbar(one.value, at, xerr=[[one.value - one.low], [one.high - one.value]], fmt="o", color=colour, capsize=3)
+            reach = [[max(one.value - one.low, 0.0)], [max(one.high - one.value, 0.0)]]  # at 0 and 100% a bound may round past the value
+            axis.errorbar(one.value, at, xerr=reach, fmt="o", color=colour, capsize=3)
         axis.axvline(panel.bars[0].value, color=FAINT, linewidth=1, linestyle=":")
         axis.set_yticks(range(len(panel.bars)), [one.label for one in panel.bars])
         axis.invert_yaxis()
@@ -273,6 +274,7 @@ def _figure(title: str, panels: int, columns: int):
     matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
+    columns = min(columns, panels)
     lines = -(-panels // columns)
     figure = Figure(figsize=(5.4 * columns, 3.9 * lines + 0.5), layout="constrained")
     figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)

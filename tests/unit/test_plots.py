@@ -120,3 +120,11 @@ def test_a_hosts_own_font(monkeypatch):
     monkeypatch.setattr(plots, "FACES", ["/host/Roboto.ttf"])
     plots.font(11)
     assert asked[-1] == "/host/Roboto.ttf" and len(asked) == 3
+
+
+def test_bars_at_the_ends_of_their_scale(tmp_path):
+    """Wilson's bounds of 0 and 100% may round to the wrong side of the value."""
+    ends = [plots.Bar("none", 0.0, 1e-17, 0.8), plots.Bar("all", 100.0, 99.2, 100.0 - 1e-13)]
+    plots.bars(tmp_path / "bars.png", "Shares", [plots.BarPanel("portraits", "%", ends)])
+    width, height = Image.open(tmp_path / "bars.png").size
+    assert width < 2 * height  # one panel takes no place for a second
