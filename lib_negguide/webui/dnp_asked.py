@@ -22,7 +22,7 @@ HINTS = {
     AUTO: "Each picture with the caption of its diffusion-negative (DNS) picture as a negative.",
     PICTURE: "The diffusion-negative picture itself: sampled away from the prompt.",
     BY_HAND: "First the DNS pictures and their captions; once the captions are in the box, the pictures without what they say.",
-    FOUR: "Side by side, with one seed: the prompt; its DNS picture; the empty prompt without the caption; the prompt without the caption.",
+    FOUR: "Side by side, with one seed: the prompt; its DNS picture; its caption as the negative of the empty prompt, and of the prompt.",
 }
 """What each mode makes, for people."""
 
