@@ -161,7 +161,7 @@ def test_moved_and_removed(section):
 def test_noise_alone(section):
     section.button("add-noise").click()
     assert section.images() == [{"noise": "gaussian"}]
-    assert section.page.editor().locator(".negguide-error:visible").count() == 0
+    assert section.page.editor().locator("[data-error]:visible").all_inner_texts() == []
     section.field("noise").select_option("none")
     assert "images[0].image = '' is not allowed" in section.row().locator(".negguide-error").inner_text()
 

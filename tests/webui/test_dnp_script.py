@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lib_negguide.dns import steps_of
+from lib_negguide.settings import Dnp
 from tests.webui.client import DEFAULTS, same
 from tests.webui.servers import PROJECT
 from tests.webui.test_img2img import start_image
@@ -15,6 +17,7 @@ from tests.webui.test_img2img import start_image
 TITLE = "diffusion-negative prompting"
 CAPTIONER = str(PROJECT / "tests" / "world" / "model" / "captioner")
 PROMPT = "a red circle"
+CHEAP = steps_of(Dnp(), DEFAULTS["steps"])  # of the negative pictures, where the accordion says nothing
 
 
 def script(host, negguide=None, *, mode, captioner=CAPTIONER, prompt=PROMPT, **fields):
@@ -63,7 +66,7 @@ def test_four_pictures(host):
     for first, (seed, caption) in zip((1, 5), told(shot)):
         plain, dns, only, guided = shot.pixels[first:first + 4]
         assert np.array_equal(plain, host.txt2img(prompt=PROMPT, seed=seed).pixels[0])
-        assert np.array_equal(dns, host.txt2img({"dns": {}}, prompt=PROMPT, seed=seed).pixels[0])
+        assert np.array_equal(dns, host.txt2img({"dns": {}}, prompt=PROMPT, seed=seed, steps=CHEAP).pixels[0])
         assert np.array_equal(only, host.txt2img(prompt="", negative_prompt=caption, seed=seed).pixels[0])
         assert np.array_equal(guided, host.txt2img(prompt=PROMPT, negative_prompt=caption, seed=seed).pixels[0])
         assert "NegGuide" not in shot.infotexts[first] + shot.infotexts[first + 2], "pictures of the host's own"
@@ -84,7 +87,7 @@ def test_by_hand(host):
     assert [seed for seed, _ in captions] == [50, 51] and len(first.images) == 2
     assert all(caption in infotext and "dns" in infotext for (_, caption), infotext in zip(captions, first.infotexts))
     for (seed, _), pixels in zip(captions, first.pixels):
-        assert np.array_equal(pixels, host.txt2img({"dns": {}}, prompt=PROMPT, seed=seed).pixels[0])
+        assert np.array_equal(pixels, host.txt2img({"dns": {}}, prompt=PROMPT, seed=seed, steps=CHEAP).pixels[0])
     shot = script(host, mode="by hand", captions=["51: a blue square", "50: a green circle", "7: "], batch_size=2, seed=1, do_not_save_grid=True)
     own = shot.pixels[shot.info["index_of_first_image"]:]
     texts = shot.infotexts[shot.info["index_of_first_image"]:]
@@ -97,7 +100,7 @@ def test_by_hand(host):
 
 def test_without_a_captioner_the_pictures_come_all_the_same(host):
     shot = script(host, mode="by hand", captioner="no/such captioner")
-    assert told(shot) == [(DEFAULTS["seed"], "")] and same(shot, host.txt2img({"dns": {}}, prompt=PROMPT))
+    assert told(shot) == [(DEFAULTS["seed"], "")] and same(shot, host.txt2img({"dns": {}}, prompt=PROMPT, steps=CHEAP))
     assert "no/such captioner" in shot.notes
 
 
