@@ -1,10 +1,10 @@
 """Image tokens in a UNet: equal to diffusers' own IP-Adapter, absent to the bit, right rows, nothing left behind."""
 
 import copy
+import sys
 
 import pytest
 import torch
-import transformers
 from diffusers import EulerDiscreteScheduler
 
 from lib_negguide.errors import HostError, ModelError
@@ -56,9 +56,9 @@ def theirs(unet, nested):
 
 @pytest.fixture
 def pipeline(monkeypatch):
-    """diffusers' own pipeline; it wants names of a transformers newer than the hosts', and does not use them here."""
+    """diffusers' own pipeline; it wants names of a transformers newer than the hosts' (which other tests may have imported anew), and does not use them."""
     for name in ("SiglipImageProcessor", "SiglipVisionModel"):
-        monkeypatch.setattr(transformers, name, object, raising=False)
+        monkeypatch.setattr(sys.modules["transformers"], name, object, raising=False)
     from diffusers import StableDiffusionPipeline
 
     return StableDiffusionPipeline
