@@ -42,7 +42,7 @@
  *   [data-field=name|side|noise|amount|seed]  its fields; [data-action=choose-picture] img, its picture; [data-upload], what became of it
  *   [data-zone]                          new pictures are dropped and pasted here; [data-uploads] [data-upload], what becomes of them
  *   [data-field=file]                    the file chooser behind [data-action=add-negative|add-positive|choose-picture]; also [data-action=add-noise]
- *   [data-field=adapter|image_encoder], [data-missing]  which ones; what is missing on the server
+ *   [data-field=image_subtract|adapter|image_encoder], [data-missing]  which ones; what is missing on the server
  *   [data-download] [data-action=download|cancel-download], progress  fetches it
  *   [data-errors] .negguide-error[data-error=PATH]  complaints; in the row, or on top where they belong to none
  *   [data-acts]                          in a row: at which steps it acts

@@ -9,7 +9,7 @@
     "use strict";
 
     const KEY = /^image(\d+)$/;
-    const NAMES = ["adapter", "image_encoder"];
+    const NAMES = ["image_subtract", "adapter", "image_encoder"];
 
     class Images {
         /** `editor` has settings, fill(), edited(), tab. */
@@ -52,20 +52,26 @@
 
         // ---- building
 
-        /** A text with suggestions: the IP-Adapter, the image encoder. */
+        /** A field of the settings: a number, or a text with suggestions (the IP-Adapter, the image encoder). */
         named(name) {
             const {element} = NegGuide.dom;
             const row = NegGuide.settings.field("Settings", name);
-            const id = `${this.id}_${name}`;
-            const input = element("input", {type: "text", id, autocomplete: "off", spellcheck: false, "data-field": name});
-            const list = element("datalist", {id: `${id}_known`}, element("option", {value: row.default}));
-            input.setAttribute("list", list.id);
+            const id = `${this.id}_${name}`, isText = row.kind === "text";
+            const input = element("input", {type: "text", id, autocomplete: "off", spellcheck: false, inputMode: isText ? "text" : "decimal",
+                "data-field": name});
             input.addEventListener("input", () => {
-                this.editor.settings[name] = input.value;
+                this.editor.settings[name] = isText ? input.value : NegGuide.settings.parseNumber(input.value);
                 this.editor.edited();
             });
-            Object.assign(this, {inputs: {...this.inputs, [name]: input}, lists: {...this.lists, [name]: list}});
-            return element("label", {className: `negguide-field negguide-field-${name}`, title: row.help, for: id}, element("span", {}, row.title), input, list);
+            this.inputs[name] = input;
+            const label = element("label", {className: `negguide-field negguide-field-${name}`, title: row.help, for: id},
+                element("span", {}, row.title), input);
+            if (isText) {
+                this.lists[name] = element("datalist", {id: `${id}_known`}, element("option", {value: row.default}));
+                input.setAttribute("list", `${id}_known`);
+                label.append(this.lists[name]);
+            }
+            return label;
         }
 
         /** Build the rows anew; each is also put into the map `rows` of its pass. */

@@ -26,6 +26,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("image prompts")
     for side in SIDES:
         group.add_argument(OPTIONS[side], action="append", default=[], metavar=FORM, dest=f"{side}_images", help=HELP[side])
+    group.add_argument("--image-subtract", type=float, metavar="0..1",
+                       help="how much of the negative pictures is taken out of the positive ones; what both show is avoided (default 0)")
     group.add_argument("--adapter", type=Path, metavar="FILE",
                        help="the IP-Adapter (default: the small model's own, else the first in --image-models that fits)")
     group.add_argument("--encoder", type=Path, metavar="FILE_OR_FOLDER", help="its CLIP image encoder (default: likewise)")
@@ -40,6 +42,8 @@ def on_top(data: Dict[str, Any], arguments, store) -> Dict[str, Any]:
         for written in getattr(arguments, f"{side}_images", ()):
             images.append(_stored({"side": side, **parse(written, OPTIONS[side])}, store, OPTIONS[side]))
     out = {**data, "images": images} if images else data
+    if getattr(arguments, "image_subtract", None) is not None:
+        out = {**out, "image_subtract": arguments.image_subtract}
     return {**out, "adapter": arguments.adapter.name} if images and arguments.adapter else out
 
 
@@ -78,8 +82,8 @@ def prepared(arguments, settings: Settings, host, options: Dict[str, Any], store
                 file, encoder_named = fetching.obtained(named, encoder_named, host.model.unet, folders, progress)
         else:
             file = files.find(named, host.model.unet, folders)
-        return {"images": prompt.prepare(entries, file, host.model.unet, image_encoder=encoder_named, folders=folders,
-                                         device=str(host.model.device))}
+        return {"images": prompt.prepare(entries, file, host.model.unet, subtract=settings.image_subtract, image_encoder=encoder_named,
+                                         folders=folders, device=str(host.model.device))}
 
 
 @contextmanager

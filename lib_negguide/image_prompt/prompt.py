@@ -7,14 +7,21 @@ unconditional rows get their pictures and (W - negative sum) x neutral, the cond
 of weight 0 is as no negative, a positive picture alone is sampled as ever, a negative one alone has the neutral picture
 opposite, and a negative and a positive one of equal weight are diffusers' ``cat([negative, positive])``. Where W is 0
 nothing is added at all.
+
+What a negative and a positive picture of equal weight share is in both predictions and cancels to first order: it is
+neither wanted nor avoided. Who wants it gone can also *subtract*: the positive picture's features minus so much of the
+mean of the negative pictures' that act then, before the projection (ComfyUI_IPAdapter_plus has this as its way
+"subtract" of combining embeddings). Features of CLIP are close to linear in what is shown, so the rest is what only
+the positive picture shows, and the negative one can push the shared part out without being held.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
@@ -23,10 +30,12 @@ from lib_negguide.image_prompt.checkpoints import Adapter
 from lib_negguide.image_prompt.encoder import Picture
 from lib_negguide.image_prompt.injection import ImageTokens, Row
 from lib_negguide.image_prompt.store import Store, picture_of
-from lib_negguide.schedule import strength
+from lib_negguide.schedule import inside, strength
 from lib_negguide.settings import SIDES, ImagePrompt, Window
 
 NEGATIVE, POSITIVE = SIDES
+Subset = Tuple[int, ...]
+"""Indices of negative entries that act at the same time, rising."""
 REMEMBERED = 16
 """Pictures whose keys and values are kept (some 10 MB each)."""
 
@@ -39,6 +48,10 @@ class Entry:
     side: str = NEGATIVE
     window: Window = field(default_factory=Window)
     name: str = ""
+
+    def acts_at(self, sigma: float) -> bool:
+        """Is ``sigma`` in the window of a picture that has a weight?"""
+        return self.window.weight > 0.0 and inside(sigma, self.window.start, self.window.stop)
 
     def strength(self, sigma: float) -> float:
         w = self.window
@@ -60,11 +73,15 @@ def entries(prompts: Sequence[ImagePrompt], store: Store, path: str = "images") 
 
 @dataclass(frozen=True)
 class ImagePrompts:
-    """Entries, ready to act: ``tokens`` of each, and of nothing (``neutral``)."""
+    """Entries, ready to act: ``tokens`` of each, and of nothing (``neutral``).
+
+    ``without``: tokens of a positive entry with negative ones subtracted, by its index and theirs.
+    """
 
     entries: Tuple[Entry, ...]
     tokens: Tuple[ImageTokens, ...]
     neutral: ImageTokens
+    without: Mapping[Tuple[int, Subset], ImageTokens] = field(default_factory=dict)
 
     @property
     def names(self) -> Tuple[str, ...]:
@@ -77,9 +94,10 @@ class ImagePrompts:
     def rows(self, sigma: float) -> Dict[str, Row]:
         """Side to the tokens and weights of its rows; both are empty where nothing acts."""
         sides: Dict[str, List[Tuple[ImageTokens, float]]] = {side: [] for side in SIDES}
-        for entry, tokens, weight in zip(self.entries, self.tokens, self.strengths(sigma)):
+        avoided = _avoided(self.entries, sigma)
+        for index, (entry, tokens, weight) in enumerate(zip(self.entries, self.tokens, self.strengths(sigma))):
             if weight > 0.0:
-                sides[entry.side].append((tokens, weight))
+                sides[entry.side].append((self.without.get((index, avoided), tokens), weight))
         sums = {side: sum(weight for _, weight in row) for side, row in sides.items()}
         for side, row in sides.items():
             lacking = max(sums.values()) - sums[side]
@@ -90,12 +108,24 @@ class ImagePrompts:
     def only(self, side: str) -> Optional[ImagePrompts]:
         """Without the other side's pictures; ``None`` if nothing is left."""
         kept = [(entry, tokens) for entry, tokens in zip(self.entries, self.tokens) if entry.side == side]
-        return replace(self, entries=tuple(e for e, _ in kept), tokens=tuple(t for _, t in kept)) if kept else None
+        return replace(self, entries=tuple(e for e, _ in kept), tokens=tuple(t for _, t in kept), without={}) if kept else None
+
+
+def _avoided(entries: Sequence[Entry], sigma: float) -> Subset:
+    return tuple(index for index, entry in enumerate(entries) if entry.side == NEGATIVE and entry.acts_at(sigma))
+
+
+def _together(entries: Sequence[Entry]) -> List[Subset]:
+    """Every set of negative entries that acts at some noise level."""
+    ends = {end for entry in entries for end in (entry.window.start, entry.window.stop) if end is not None}
+    edges = [0.0, *sorted(ends), math.inf]
+    levels = [*edges, *(low + 1.0 if high == math.inf else (low + high) / 2 for low, high in zip(edges, edges[1:]))]
+    return [subset for subset in dict.fromkeys(_avoided(entries, level) for level in levels) if subset]
 
 
 _kept: Dict[str, Adapter] = {}
 _memory: OrderedDict = OrderedDict()
-"""ImageTokens by (adapter, encoder, picture)."""
+"""ImageTokens by (adapter, encoder, pictures)."""
 
 
 def release() -> None:
@@ -105,27 +135,37 @@ def release() -> None:
     encoder.forget()
 
 
-def prepare(entries: Sequence[Entry], adapter, unet: torch.nn.Module, *, image_encoder: str = "", folders: Sequence[Path] = (),
-            device="cpu", dtype: Optional[torch.dtype] = None, keep: str = "unload", tick=None) -> ImagePrompts:
+def prepare(entries: Sequence[Entry], adapter, unet: torch.nn.Module, *, subtract: float = 0.0,
+            image_encoder: str = "", folders: Sequence[Path] = (), device="cpu", dtype: Optional[torch.dtype] = None,
+            keep: str = "unload", tick=None) -> ImagePrompts:
     """Encode and project what has not been seen before; ``unet`` is only looked at.
 
-    ``adapter``: a checkpoint file; ``image_encoder`` and ``folders``: see :func:`~.encoder.find`. ``device`` and
-    ``dtype`` are the encoder's; the adapter computes on the CPU unless ``keep`` is "loaded": its work is small and
-    done once. ``keep``: as for captioners. Raises :class:`ModelError` naming what is missing or does not fit.
+    ``adapter``: a checkpoint file; ``subtract``: how much of the negative pictures' features positive ones lose;
+    ``image_encoder`` and ``folders``: see :func:`~.encoder.find`. ``device`` and ``dtype`` are the encoder's; the
+    adapter computes on the CPU unless ``keep`` is "loaded": its work is small and done once. ``keep``: as for
+    captioners. Raises :class:`ModelError` naming what is missing or does not fit.
     """
     outline, key = files.look(adapter), weights.key_of(Path(adapter))
     injection.check(outline, unet)
     found = encoder.find(image_encoder, outline, folders)
-    pictures: List[Optional[Picture]] = [*(entry.picture for entry in entries), None]
-    keys = [(key, found.key, "" if picture is None else picture.key) for picture in pictures]
-    new = {k: picture for k, picture in zip(keys, pictures) if k not in _memory}
+    pictures = [entry.picture for entry in entries]
+    wanted = [_Wanted(picture) for picture in pictures]
+    places: List[Tuple[int, Subset]] = []
+    if subtract:
+        places = [(index, subset) for index, entry in enumerate(entries) if entry.side == POSITIVE for subset in _together(entries)]
+        wanted += [_Wanted(pictures[index], tuple(pictures[other] for other in subset), subtract) for index, subset in places]
+    wanted.append(_Wanted(None))
+    keys = [(key, found.key, one.key) for one in wanted]
+    new = {k: one for k, one in zip(keys, wanted) if k not in _memory}
     out = {k: _memory[k] for k in keys if k in _memory}
     if new:
-        shown = encoder.features(list(new.values()), found, outline.feature, device=device, dtype=dtype, keep=keep, tick=tick)
+        parts = [part for one in new.values() for part in (one.picture, *one.minus)]
+        shown = iter(encoder.features(parts, found, outline.feature, device=device, dtype=dtype, keep=keep, tick=tick))
         whole = _kept.get(key) or checkpoints.load(adapter)
         place = torch.device(device if keep == "loaded" else "cpu")
         with torch.no_grad():
-            for k, features in zip(new, shown):
+            for k, one in new.items():
+                features = one.rest(next(shown), [next(shown) for _ in one.minus])
                 out[k] = _memory[k] = injection.image_tokens(whole.to(place), whole.tokens(features.to(place))[0])
         _kept.clear()
         if keep != "unload":
@@ -134,4 +174,23 @@ def prepare(entries: Sequence[Entry], adapter, unet: torch.nn.Module, *, image_e
         _memory.move_to_end(k)
     while len(_memory) > max(REMEMBERED, len(set(keys))):
         _memory.popitem(last=False)
-    return ImagePrompts(tuple(entries), tuple(out[k] for k in keys[:-1]), out[keys[-1]])
+    tokens = [out[k] for k in keys]
+    count = len(entries)
+    return ImagePrompts(tuple(entries), tuple(tokens[:count]), tokens[-1], dict(zip(places, tokens[count:-1])))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What tokens are made of: a picture or nothing, minus so much of the mean of others."""
+
+    picture: Optional[Picture]
+    minus: Tuple[Picture, ...] = ()
+    amount: float = 0.0
+
+    @property
+    def key(self) -> Tuple:
+        return ("" if self.picture is None else self.picture.key, *(other.key for other in self.minus), self.amount)
+
+    def rest(self, features: torch.Tensor, others: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Features (1, E) or (1, P, E) of the picture without those of the others."""
+        return features - self.amount * sum(others) / len(others) if others else features

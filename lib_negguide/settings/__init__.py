@@ -37,6 +37,10 @@ class Settings(Schedule):
     images: List[ImagePrompt] = pydantic.Field(
         [], title="Image prompts", allowed="a list of objects with a picture and the fields of a window",
         help="Pictures of what to avoid and of what to show, in both passes, each with a window of its own. They need an IP-Adapter.")
+    image_subtract: float = pydantic.Field(
+        0.0, ge=0, le=1, step=0.05, title="Subtract from positive pictures", allowed="a number from 0 to 1",
+        help="How much of the negative pictures is taken out of the positive ones before they act, while negatives act: what both show "
+             "is then avoided, not kept. 0: each as it is. 0.75 with a weight of 0.75 for the negative picture is a good start.")
     adapter: str = pydantic.Field(
         "auto", title="IP-Adapter", allowed="auto, or an IP-Adapter's file name",
         help="The IP-Adapter for image prompts. auto: the first that fits the model.")
@@ -46,6 +50,8 @@ class Settings(Schedule):
     version: int = pydantic.Field(
         SCHEMA_VERSION, title="Settings version", allowed=f"a whole number from 1 to {SCHEMA_VERSION}",
         ge=1, le=SCHEMA_VERSION, help="Version of this object's form; older ones are understood.")
+
+    _numbers = only(is_number, "image_subtract")
 
     @classmethod
     def parse(cls, data: Any) -> Settings:

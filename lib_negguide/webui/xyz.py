@@ -46,6 +46,7 @@ def _axes(option: Callable) -> List[Any]:
         axis("Image weight", float, _of_images("weight")),
         axis("Image start", str, _number("start", _of_images)),
         axis("Image stop", str, _number("stop", _of_images)),
+        axis("Image subtract", float, _setting("image_subtract")),
         axis("Preset", str, preset_files.apply, choices=preset_files.names),
         axis("DNP", str, _dnp, choices=lambda: ["off", "auto"]),
         axis("DNP captioner", str, _of_dnp("captioner")),
@@ -107,6 +108,11 @@ def _window(field: str) -> Change:
         return Settings.parse(changed.dict())
 
     return change
+
+
+def _setting(field: str) -> Change:
+    """A field of the settings themselves."""
+    return lambda settings, value: Settings.parse({**settings.dict(), field: value})
 
 
 def _of_images(field: str) -> Change:

@@ -235,6 +235,17 @@ def test_which_adapter(section):
     assert section.page.settings() == {}
 
 
+def test_subtracted(section):
+    number = section.element.locator("[data-field=image_subtract]")
+    assert number.input_value() == "0"
+    number.fill("0.75")
+    assert section.page.settings() == {"image_subtract": 0.75}
+    number.fill("2")
+    assert "image_subtract = 2" in section.page.editor().locator("[data-errors]").first.inner_text()
+    section.page.write({"image_subtract": 0.5})
+    assert number.input_value() == "0.5"
+
+
 def test_sent_from_the_results(section):
     page = section.page
     page.generate(41)

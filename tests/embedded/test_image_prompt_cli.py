@@ -65,6 +65,15 @@ def test_pictures_from_files(files, capsys):
     assert (positive["name"], positive["side"]) == ("odd@name*2.png", "positive")
 
 
+def test_subtracted(files):
+    both = ["--negative-image", "red.png", "--image", "odd@name*2.png"]
+    assert main(["generate", world.PROMPT, *QUICK, *both]) == 0
+    assert main(["generate", world.PROMPT, *QUICK, *both, "--image-subtract", "0.75"]) == 0
+    plain, subtracted = made(files)
+    assert Image.open(plain).tobytes() != Image.open(subtracted).tobytes()
+    assert schedule(subtracted)["image_subtract"] == 0.75 and "image_subtract" not in schedule(plain)
+
+
 def test_adapter_and_encoder_by_name(files, ours, monkeypatch):
     assert main(["generate", world.PROMPT, *QUICK, "--image", "red.png"]) == 0
     monkeypatch.setattr(world, "adapter", lambda: 1 / 0)
@@ -124,6 +133,7 @@ def test_what_is_missing_is_fetched_with_leave_alone(files, ours, host, monkeypa
     (["--image", "red.png", "--adapter", "gone.bin"], "no IP-Adapter gone.bin"),
     (["--image", "red.png", "--adapter", "text.png"], "text.png cannot be read as weights: it is no file of weights"),
     (["--image", "red.png", "--encoder", "gone"], "no image encoder gone"),
+    (["--image-subtract", "3"], "image_subtract = 3.0 is not allowed; a number from 0 to 1"),
     (["--settings", '{"images": [{"image": "red"}]}'], "images[0].image"),
     (["--settings", '{"images": [{"image": "red.png"}], "dns": {}}'], "while dns is on"),
 ])

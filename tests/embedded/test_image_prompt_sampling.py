@@ -6,7 +6,7 @@ from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from lib_negguide.errors import ModelError, SettingsError
-from lib_negguide.image_prompt import checkpoints, injection, prompt, vision
+from lib_negguide.image_prompt import checkpoints, encoder, injection, prompt, vision
 from lib_negguide.image_prompt.encoder import Picture
 from lib_negguide.image_prompt.prompt import Entry
 from lib_negguide.settings import Settings, Window
@@ -66,6 +66,26 @@ def test_without_texts_too(host, files):
     nothing = host.sample([""], [3], **OPTIONS)
     both = host.sample([""], [3], images=images, **OPTIONS)
     assert torch.isfinite(both.images).all() and (both.images - nothing.images).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("kind", ["base", "plus"])
+def test_negative_pictures_are_subtracted_from_positive_ones_features(host, files, kind):
+    green = Picture(Image.new("RGB", (40, 40), "green"))
+    entries = Entry(BLUE, "positive"), Entry(RED), Entry(green, window=Window(start=2.0))
+    adapter = checkpoints.load(files / f"{kind}.safetensors")
+    plain, early, late = (encoder.features(list(some), encoder.find("", adapter, [files]), adapter.feature)
+                          for some in ((BLUE,), (RED,), (RED, green)))
+    images = ready(host, files, *entries, kind=kind, subtract=0.5)
+    for sigma, others in ((5.0, early), (1.0, late)):
+        (tokens, weight), = [row for row in images.rows(sigma)["positive"] if row[0] is not images.neutral]
+        expected = injection.image_tokens(adapter, adapter.tokens(plain[0] - 0.5 * torch.stack(others).mean(0))[0])
+        assert weight == 1.0
+        for (k, v), (k_expected, v_expected) in zip(tokens.layers, expected.layers, strict=True):
+            assert torch.allclose(k, k_expected, atol=1e-5) and torch.allclose(v, v_expected, atol=1e-5)
+    assert apart(pictures(host, images), pictures(host, ready(host, files, *entries, kind=kind))) > 0.01
+    away = Entry(RED, window=Window(start=100, stop=50))  # outside the negative's window the positive picture is itself
+    assert torch.equal(pictures(host, ready(host, files, entries[0], away, kind=kind, subtract=0.5)).images,
+                       pictures(host, ready(host, files, entries[0], kind=kind)).images)
 
 
 @pytest.mark.parametrize("combine", ["join", "branches"])

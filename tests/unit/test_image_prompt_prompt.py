@@ -1,10 +1,12 @@
 """What each side of guidance gets at a noise level."""
 
+from dataclasses import replace
+
 import pytest
 
 from lib_negguide.image_prompt.encoder import Picture
 from lib_negguide.image_prompt.injection import ImageTokens
-from lib_negguide.image_prompt.prompt import Entry, ImagePrompts
+from lib_negguide.image_prompt.prompt import Entry, ImagePrompts, _together
 from lib_negguide.settings import Window
 
 NEUTRAL = ImageTokens([], "neutral")
@@ -54,3 +56,20 @@ def test_only_one_side():
     both = prompts(("negative", {}), ("positive", {"weight": 0.5}))
     assert rows(both.only("positive"), 1.0) == {"negative": [("neutral", 0.5)], "positive": [("p1", 0.5)]}
     assert prompts(("negative", {})).only("positive") is None
+
+
+def test_where_negatives_act_they_are_subtracted():
+    both = prompts(("positive", {}), ("negative", {"start": 5.0}), ("negative", {"start": 9.0, "stop": 2.0}))
+    without = {(0, subset): ImageTokens([], f"p0-{subset}") for subset in _together(both.entries)}
+    both = replace(both, without=without)
+    shown = [rows(both, sigma)["positive"][0][0] for sigma in (10, 9, 5, 2, 1)]
+    assert shown == ["p0", "p0-(2,)", "p0-(1, 2)", "p0-(1,)", "p0-(1,)"]
+    assert rows(both.only("positive"), 5.0)["positive"][0][0] == "p0"  # where the host leaves out the unconditional prediction
+
+
+@pytest.mark.parametrize("windows, expected", [
+    ([{}], {(0,)}), ([{"weight": 0}], set()), ([{"start": 3.0}, {"stop": 3.0}], {(0,), (1,)}),
+    ([{"start": 4.0, "stop": 1.0}, {"start": 2.0}], {(0,), (0, 1), (1,)}),
+])
+def test_sets_of_negatives_that_act_together(windows, expected):
+    assert set(_together(prompts(*(("negative", window) for window in windows)).entries)) == expected

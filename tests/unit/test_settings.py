@@ -93,6 +93,8 @@ def test_defaults_are_left_out():
     ({"images": [{"image": "x", "start": 1, "stop": 2}]}, "images[0].start", "at least stop"),
     ({"images": [{"image": "x", "seed": 1.5}]}, "images[0].seed", "a whole number"),
     ({"images": [{"image": "x"}], "dns": {}}, "images", "none while dns is on"),
+    ({"image_subtract": 1.5}, "image_subtract", "a number from 0 to 1"),
+    ({"image_subtract": True}, "image_subtract", "a number from 0 to 1"),
     ("[1]", "settings", "a JSON object"),
     ("{", "settings", "a JSON object"),
     (None, "settings", "a JSON object"),

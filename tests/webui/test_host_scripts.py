@@ -9,7 +9,7 @@ NEGATIVES = {"negatives": [{"text": "mustache", "start": 5.8, "stop": 0.7}]}
 AXES = {"Enabled": ["True", "False"], "Start": ["2.8", "none"], "Stop": ["1.6", "none"], "Weight": ["0.5", "1.5"],
         "Curve": ["constant", "linear up"], "Preset": ["from the start", "noun (σ ≤ 5.8)"]}
 DNP_AXES = ["DNP", "DNP captioner", "DNP steps", "DNP size", "DNP scale", "DNP pictures", "DNP use", "DNP weight"]  # in test_dnp.py
-IMAGE_AXES = ["Image weight", "Image start", "Image stop"]  # in test_image_prompts.py
+IMAGE_AXES = ["Image weight", "Image start", "Image stop", "Image subtract"]  # in test_image_prompts.py
 WITH_CHOICES = ("Enabled", "Curve", "Preset")
 
 

@@ -78,7 +78,7 @@ def check(host, embedded, settings, **changes):
     shot = host.txt2img(settings, **fields)
     parsed = Settings.parse(settings)
     images = prompt.prepare(prompt.entries(parsed.images, Store()), world.adapter(), embedded.model.unet,
-                            image_encoder=str(world.image_encoder()))
+                            subtract=parsed.image_subtract, image_encoder=str(world.image_encoder()))
     result = embedded.sample([fields["prompt"]], [fields["seed"]], parsed, images=images, negative_prompts=fields["negative_prompt"],
                              steps=fields["steps"], cfg_scale=fields["cfg_scale"], size=(64, 64), sampler=fields["sampler_name"])
     assert np.abs(shot.pixels[0].astype(int) - np.asarray(result.pil()[0])).max() <= 1
@@ -94,6 +94,12 @@ SIDES = {"negative": [NEGATIVE], "positive": [POSITIVE], "both": BOTH, "noise": 
 @pytest.mark.parametrize("texts", [("a portrait of a person", "hat"), ("", "")], ids=["text", "no text"])
 def test_as_the_embedded_host(host, embedded, sides, texts, no_hooks_stay):
     check(host, embedded, {"images": SIDES[sides]}, prompt=texts[0], negative_prompt=texts[1])
+
+
+def test_subtracted_as_the_embedded_host(host, embedded):
+    images = [{**NEGATIVE, "start": 5.8}, POSITIVE]
+    shot = check(host, embedded, {"images": images, "image_subtract": 0.75}, prompt="")
+    assert json.loads(shot.params["NegGuide schedule"])["image_subtract"] == 0.75
 
 
 @pytest.mark.parametrize("sampler", ["Heun", "DDIM", "Euler a", "DPM++ 2M"])
@@ -394,6 +400,16 @@ def test_axes(host, axis, values):
     for value, cell in zip(values, shot.pixels[-2:]):
         single = host.txt2img({**settings, "images": [{**NEGATIVE, field: None if value == "none" else float(value)}]})
         assert (cell == single.pixels[0]).all(), value
+
+
+def test_axis_of_what_is_subtracted(host):
+    number = axis_types(host).index("[NegGuide] Image subtract")
+    args = [number, "0, 0.75", [], 0, "", [], 0, "", [], False, True, False, False, False, False, False, 0, False]
+    shot = host.txt2img({"images": BOTH}, script_name="x/y/z plot", script_args=args)
+    singles = [host.txt2img({"images": BOTH, "image_subtract": value}) for value in (0.0, 0.75)]
+    for cell, single in zip(shot.pixels[-2:], singles):
+        assert (cell == single.pixels[0]).all()
+    assert not same(*singles) and same(singles[0], host.txt2img({"images": BOTH}))
 
 
 def test_a_pickled_adapter(host, models):

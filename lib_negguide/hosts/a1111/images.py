@@ -91,8 +91,8 @@ def prepared(settings: Settings) -> Optional[ImagePrompts]:
     device = device_of(interrogator.device())
     memory.make_room()
     return prompt.prepare(
-        entries, adapter, unet(), image_encoder=settings.image_encoder, folders=encoder_folders(), device=device,
-        dtype=dtype_of(interrogator.dtype(), device), keep=interrogator.keep())
+        entries, adapter, unet(), subtract=settings.image_subtract, image_encoder=settings.image_encoder, folders=encoder_folders(),
+        device=device, dtype=dtype_of(interrogator.dtype(), device), keep=interrogator.keep())
 
 
 class Acting:
