@@ -12,11 +12,13 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings.dnp import SCALES, SEVERAL, USES, Dnp, Dns
 from lib_negguide.settings.images import NOISES, SIDES, ImagePrompt
+from lib_negguide.settings.removal import DETECTORS, REGIONS, SEARCHES, Removal
 from lib_negguide.settings.schedule import COMBINE, Negative, Schedule, Window
 from lib_negguide.settings.table import Model, fields, is_flag, is_number, is_whole, only, parsed_as, pydantic
 
-__all__ = ["COMBINE", "NOISES", "SCALES", "SCHEMA_VERSION", "SEVERAL", "SIDES", "USES", "Dnp", "Dns", "ImagePrompt", "Model", "Negative",
-           "Schedule", "Settings", "Window", "fields", "is_flag", "is_number", "is_whole", "only", "parsed_as", "pydantic"]
+__all__ = ["COMBINE", "DETECTORS", "NOISES", "REGIONS", "SCALES", "SCHEMA_VERSION", "SEARCHES", "SEVERAL", "SIDES", "USES", "Dnp", "Dns",
+           "ImagePrompt", "Model", "Negative", "Removal", "Schedule", "Settings", "Window", "fields", "is_flag", "is_number", "is_whole",
+           "only", "parsed_as", "pydantic"]
 
 SCHEMA_VERSION = 1
 
@@ -41,6 +43,9 @@ class Settings(Schedule):
         0.0, ge=0, le=1, step=0.05, title="Subtract from positive pictures", allowed="a number from 0 to 1",
         help="How much of the negative pictures is taken out of the positive ones before they act, while negatives act: what both show "
              "is then avoided, not kept. 0: each as it is. 0.75 with a weight of 0.75 for the negative picture is a good start.")
+    remove: Optional[Removal] = pydantic.Field(
+        None, title="Remove", allowed="an object with a text and the other fields of Removal, or null for off",
+        help="Take something out of the picture that the same seed gives; the rest is to stay as it is.")
     adapter: str = pydantic.Field(
         "auto", title="IP-Adapter", allowed="auto, or an IP-Adapter's file name",
         help="The IP-Adapter for image prompts. auto: the first that fits the model.")
@@ -75,6 +80,10 @@ class Settings(Schedule):
             settings.dnp.check("dnp.")
             if settings.dns is not None:
                 raise SettingsError("dns", settings.dns.dict(exclude_defaults=True), "null while dnp is on: it is either of them")
+        if settings.remove is not None:
+            settings.remove.check("remove.")
+            if settings.dns is not None:
+                raise SettingsError("remove", settings.remove.text, "null while dns is on: it is the opposite of the prompt's text")
         for index, image in enumerate(settings.images):
             image.check(f"images[{index}].")
         if settings.images and settings.dns is not None:
@@ -93,13 +102,15 @@ class Settings(Schedule):
         return self.hires if is_hr_pass and self.hires is not None else self
 
     def map_windows(self, change) -> Settings:
-        """A copy with ``change(window)`` in place of each window, those of the hires pass, captions and pictures included."""
+        """A copy with ``change(window)`` in place of each window, those of the hires pass, captions, pictures and removal included."""
         update = {}
         if self.hires is not None:
             update["hires"] = self.hires.map_windows(change)
         if self.dnp is not None:
             update["dnp"] = self.dnp.copy(update={"window": change(self.dnp.window)})
         update["images"] = [change(image) for image in self.images]
+        if self.remove is not None:
+            update["remove"] = change(self.remove)
         return super().map_windows(change).copy(update=update)
 
     def to_dict(self) -> Dict[str, Any]:
