@@ -7,7 +7,7 @@ the command line all read names, labels, ranges, choices, defaults and help from
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings.dnp import SCALES, SEVERAL, USES, Dnp, Dns
@@ -102,16 +102,18 @@ class Settings(Schedule):
         return self.hires if is_hr_pass and self.hires is not None else self
 
     def map_windows(self, change) -> Settings:
-        """A copy with ``change(window)`` in place of each window, those of the hires pass, captions, pictures and removal included."""
-        update = {}
-        if self.hires is not None:
-            update["hires"] = self.hires.map_windows(change)
+        """A copy with ``change(window)`` in place of the window of the box and of every negative, those of the hires pass included."""
+        hires = None if self.hires is None else self.hires.map_windows(change)
+        return super().map_windows(change).copy(update={"hires": hires})
+
+    def in_sigma(self, sigmas: Sequence[float]) -> Settings:
+        """A copy with every window in sigma, those of captions, pictures and the removal too."""
+        update: Dict[str, Any] = {"images": [image.in_sigma(sigmas) for image in self.images]}
         if self.dnp is not None:
-            update["dnp"] = self.dnp.copy(update={"window": change(self.dnp.window)})
-        update["images"] = [change(image) for image in self.images]
+            update["dnp"] = self.dnp.copy(update={"window": self.dnp.window.in_sigma(sigmas)})
         if self.remove is not None:
-            update["remove"] = change(self.remove)
-        return super().map_windows(change).copy(update=update)
+            update["remove"] = self.remove.in_sigma(sigmas)
+        return super().in_sigma(sigmas).copy(update=update)
 
     def to_dict(self) -> Dict[str, Any]:
         """JSON-ready, defaults left out; ``Settings.parse(s.to_dict()) == s``."""

@@ -16,6 +16,9 @@ AXES = "negguide_axes"
 SWITCH = "Enabled"
 """The axis that switches NegGuide on and off."""
 
+REMOVE = "Remove"
+"""The axis that says what is to be removed; the names of those that say how begin with it."""
+
 GIVEN = "negguide_settings"
 """Attribute of a ``p`` on which a script has put whole settings: they count instead of the page's or the API's."""
 
@@ -41,6 +44,12 @@ def idle_axes(p) -> bool:
     """Has a plot set something of NegGuide for this cell, but not whether it is on?"""
     changes = getattr(p, AXES, {})
     return bool(changes) and SWITCH not in changes
+
+
+def idle_removal(p, settings: Settings) -> bool:
+    """Has a plot set how something is removed for this cell, but nobody what?"""
+    changes = getattr(p, AXES, {})
+    return settings.remove is None and REMOVE not in changes and any(name.startswith(REMOVE + " ") for name in changes)
 
 
 def parsed(args: Sequence[Any]) -> Settings:

@@ -9,14 +9,14 @@ from modules import scripts
 from lib_negguide.errors import SettingsError
 from lib_negguide.hosts.a1111.report import answer
 from lib_negguide.schedule import CURVES
-from lib_negguide.settings import USES, Dnp, ImagePrompt, Settings
+from lib_negguide.settings import DETECTORS, REGIONS, SEARCHES, USES, Dnp, ImagePrompt, Removal, Settings
 from lib_negguide.webui import preset_files
-from lib_negguide.webui.request import AXES, SWITCH
+from lib_negguide.webui.request import AXES, REMOVE, SWITCH
 
 PREFIX = "[NegGuide] "
 
-ORDER = {"Preset": -1, "DNP": 1}
-"""A preset sets whole windows: it comes first, the finer axes after it. Whether there is a caption at all comes last."""
+ORDER = {"Preset": -2, REMOVE: -1, "DNP": 1}
+"""A preset sets whole windows: it comes first, then what is removed, the finer axes after it. Whether there is a caption at all comes last."""
 
 
 def add() -> None:
@@ -27,7 +27,7 @@ def add() -> None:
             data.module.axis_options += [axis for axis in _axes(data.module.AxisOption) if axis.label not in known]
 
 
-PROBE = Settings(dnp=Dnp(text="a caption"), images=[ImagePrompt(noise="fade")])
+PROBE = Settings(dnp=Dnp(text="a caption"), images=[ImagePrompt(noise="fade")], remove=Removal(text="a thing"))
 """Settings in which a value can be tried; what else a cell needs is its own matter."""
 
 Change = Callable[[Settings, Any], Settings]
@@ -56,6 +56,16 @@ def _axes(option: Callable) -> List[Any]:
         axis("DNP pictures", int, _of_dnp("samples")),
         axis("DNP use", str, _of_dnp("use"), choices=lambda: list(USES)),
         axis("DNP weight", float, _of_caption("weight")),
+        axis("DNP start", str, _number("start", _of_caption)),
+        axis("DNP stop", str, _number("stop", _of_caption)),
+        axis(REMOVE, str, _remove),
+        axis("Remove strength", float, _of_removal("weight")),
+        axis("Remove start", str, _number("start", _of_removal)),
+        axis("Remove stop", str, _number("stop", _of_removal)),
+        axis("Remove detector", str, _of_removal("detector"), choices=lambda: list(DETECTORS)),
+        axis("Remove search", str, _of_removal("search"), choices=lambda: list(SEARCHES)),
+        axis("Remove region", str, _of_removal("region"), choices=lambda: list(REGIONS)),
+        axis("Remove anchor", str, _anchor, choices=lambda: ["True", "False"]),
     ]
 
 
@@ -79,10 +89,14 @@ def _confirm(change: Change) -> Callable:
     return confirm
 
 
-def _enabled(settings: Settings, value: str) -> Settings:
+def _flag(field: str, value: str) -> bool:
     if value.strip().lower() not in ("true", "false"):
-        raise SettingsError("enabled", value, "true or false")
-    return settings.copy(update={"enabled": value.strip().lower() == "true"})
+        raise SettingsError(field, value, "true or false")
+    return value.strip().lower() == "true"
+
+
+def _enabled(settings: Settings, value: str) -> Settings:
+    return settings.copy(update={"enabled": _flag("enabled", value)})
 
 
 def _number(field: str, of: Callable[[str], Change]) -> Change:
@@ -101,7 +115,7 @@ def _number(field: str, of: Callable[[str], Change]) -> Change:
 
 
 def _window(field: str) -> Change:
-    """A field of the box, of every negative, caption and picture, validated as if it had been sent."""
+    """A field of the box and of every negative, validated as if it had been sent."""
 
     def change(settings: Settings, value: Any) -> Settings:
         changed = settings.map_windows(lambda window: window.copy(update={field: value}))
@@ -149,3 +163,25 @@ def _with_dnp(settings: Settings, fields: Optional[Dict[str, Any]]) -> Settings:
     """Auto-DNP with these fields, the others as they are; ``None`` switches it off. Validated as if it had been sent."""
     changed = None if fields is None else {**(settings.dnp or Dnp()).dict(), **fields}
     return Settings.parse({**settings.dict(), "dnp": changed})
+
+
+def _remove(settings: Settings, value: str) -> Settings:
+    """What is to go; ``off``: nothing."""
+    if value.strip().lower() == "off":
+        return settings.copy(update={"remove": None})
+    return _with_removal(settings, {"text": value})
+
+
+def _of_removal(field: str) -> Change:
+    """A field of the removal, where there is one."""
+    return lambda settings, value: settings if settings.remove is None else _with_removal(settings, {field: value})
+
+
+def _anchor(settings: Settings, value: str) -> Settings:
+    return _of_removal("anchor")(settings, _flag("remove.anchor", value))
+
+
+def _with_removal(settings: Settings, fields: Dict[str, Any]) -> Settings:
+    """The removal with these fields, the others as they are. Validated as if it had been sent."""
+    before = {} if settings.remove is None else settings.remove.dict()
+    return Settings.parse({**settings.dict(), "remove": {**before, **fields}})

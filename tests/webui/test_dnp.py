@@ -298,13 +298,19 @@ def test_cells_of_a_plot_share_the_negative_picture(host):
         assert (cell == one.pixels[0]).all() and infotext == one.infotexts[0]
 
 
+def caption(**window):
+    return {"captioner": "colours", "steps": 1, "window": window}
+
+
 AXES = {"DNP": (["off", "auto"], lambda value: {"dnp": {"captioner": "colours", "steps": 1} if value == "auto" else None}),
         "DNP captioner": (["text", "colours"], lambda value: {"dnp": {"captioner": value, "text": "hat", "steps": 1}}),
         "DNP steps": (["0.5", "1"], lambda value: {"dnp": {"captioner": "colours", "steps": float(value)}}),
         "DNP size": (["0.5", "1"], lambda value: {"dnp": {"captioner": "colours", "steps": 1, "size": float(value)}}),
         "DNP scale": (["2", "9"], lambda value: {"dnp": {"captioner": "colours", "steps": 1, "scale": float(value)}}),
         "DNP pictures": (["1", "2"], lambda value: {"dnp": {"captioner": "colours", "steps": 1, "samples": int(value)}}),
-        "DNP use": (["join", "replace"], lambda value: {"dnp": {"captioner": "colours", "steps": 1, "use": value}})}
+        "DNP use": (["join", "replace"], lambda value: {"dnp": {"captioner": "colours", "steps": 1, "use": value}}),
+        "DNP start": (["2.8", "none"], lambda value: {"dnp": caption(start=None if value == "none" else float(value))}),
+        "DNP stop": (["1.6", "none"], lambda value: {"dnp": caption(stop=None if value == "none" else float(value))})}
 
 
 @pytest.mark.parametrize("axis", AXES)

@@ -8,8 +8,11 @@ from tests.webui.test_img2img import start_image
 NEGATIVES = {"negatives": [{"text": "mustache", "start": 5.8, "stop": 0.7}]}
 AXES = {"Enabled": ["True", "False"], "Start": ["2.8", "none"], "Stop": ["1.6", "none"], "Weight": ["0.5", "1.5"],
         "Curve": ["constant", "linear up"], "Preset": ["from the start", "noun (σ ≤ 5.8)"]}
-DNP_AXES = ["DNP", "DNP captioner", "DNP steps", "DNP size", "DNP scale", "DNP pictures", "DNP use", "DNP weight"]  # in test_dnp.py
+DNP_AXES = ["DNP", "DNP captioner", "DNP steps", "DNP size", "DNP scale", "DNP pictures", "DNP use", "DNP weight", "DNP start",
+            "DNP stop"]  # in test_dnp.py
 IMAGE_AXES = ["Image weight", "Image start", "Image stop", "Image subtract"]  # in test_image_prompts.py
+REMOVE_AXES = ["Remove", "Remove strength", "Remove start", "Remove stop", "Remove detector", "Remove search", "Remove region",
+               "Remove anchor"]  # in test_removal_settings.py
 WITH_CHOICES = ("Enabled", "Curve", "Preset")
 
 
@@ -62,7 +65,7 @@ def test_axes_say_that_they_do_nothing_while_negguide_is_off(host):
 
 def test_every_axis_is_there_once(host):
     ours = [name for name in axis_types(host) if name.startswith("[NegGuide] ")]
-    assert sorted(ours) == sorted("[NegGuide] " + axis for axis in [*AXES, *DNP_AXES, *IMAGE_AXES])
+    assert sorted(ours) == sorted("[NegGuide] " + axis for axis in [*AXES, *DNP_AXES, *IMAGE_AXES, *REMOVE_AXES])
 
 
 def test_a_bad_value_is_refused_before_any_cell(host):

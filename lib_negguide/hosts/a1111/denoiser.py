@@ -56,6 +56,8 @@ def _in_sigma(p, schedule: Schedule, hires: bool) -> Any:
     if getattr(schedule, "dnp", None) is not None:
         windows.append(schedule.dnp.window)
     windows += getattr(schedule, "images", [])
+    if getattr(schedule, "remove", None) is not None:
+        windows.append(schedule.remove)
     needed = any(w.unit != "sigma" and (w.start, w.stop) != (None, None) for w in windows)
     return schedule.in_sigma(full_run(p, hires) if needed else ())
 
