@@ -1,4 +1,4 @@
-"""What a prompt asks for in plain words: a host's prompt syntax taken out, for models that know none of it (CLIP)."""
+"""Prompts in plain words: a host's prompt syntax taken out, for models that know none of it (CLIP); and a thing taken out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ _BREAK = re.compile(r"\bBREAK\b")
 _PART = re.compile(r"^(.*?)(?::\s*([-+]?(?:\d+\.?\d*|\.\d+)))?\s*$", re.DOTALL)
 _TOKEN = re.compile(r"\\.|[()\[\]|]|:|[^\\()\[\]|:]+|\\", re.DOTALL)
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*")
+
+_OPENERS = r"(?:with|wearing|in|holding|carrying|having|has|featuring)\b"
+_LINKS = re.compile(rf"(\s*,\s*and\s+|\s*,\s*|\s+and\s+|\s+(?={_OPENERS}))")
+_OPENER = re.compile(rf"({_OPENERS}\s+)?(.*)", re.DOTALL)
+_ARTICLE = r"(?:an?|the|some|many|two|three|his|her|their|its)\s+"
 
 
 def plain(prompt: str) -> str:
@@ -24,6 +29,44 @@ def plain(prompt: str) -> str:
         if weight is None or float(weight) > 0:
             parts.append(_tidy(_read(_TOKEN.findall(_BREAK.sub(" ", text)), 0, None)[0]))
     return " and ".join(part for part in parts if part)
+
+
+def without(prompt: str, words: str) -> str:
+    """The prompt without a thing: "a person with glasses, a mustache and a hat" without "hat" is "a person with glasses and a mustache".
+
+    Parts between commas, "and", and words such as "with" go if they name it, in singular or plural; of the first part only the
+    words themselves. ``words``: one thing, or several between commas. A prompt that does not name it comes back as it is.
+    """
+    for thing in words.split(","):
+        pattern = r"\W+".join(re.escape(re.sub(r"(?<=\w\w)e?s$", "", word)) + "(?:e?s)?" for word in re.findall(r"\w+", thing))
+        if pattern and re.search(rf"\b{pattern}\b", prompt, re.IGNORECASE):
+            shorter = _without(prompt, pattern)
+            if any(shorter.count(a) != shorter.count(b) for a, b in ("()", "[]", "<>")):
+                shorter = _without(plain(prompt), pattern)
+            prompt = shorter
+    return prompt
+
+
+def _without(prompt: str, pattern: str) -> str:
+    """See :func:`without`; ``pattern``: what matches the words."""
+    first, *rest = _LINKS.split(prompt)
+    parts = [["", "", re.sub(rf"\b(?:{_ARTICLE})?{pattern}\b", "", first, flags=re.IGNORECASE)]]
+    opener = closed = ""
+    for link, part in zip(rest[::2], rest[1::2]):
+        own, text = _OPENER.match(part).groups()
+        if re.search(rf"\b{pattern}\b", text, re.IGNORECASE):
+            opener = own or opener
+            closed = "and" in link and closed or link
+            continue
+        if opener and not own and ("and" in link or re.match(_ARTICLE, text, re.IGNORECASE)):
+            link, own = " ", opener  # what follows in the list of "with"
+        parts.append([link, own or "", text])
+        opener = closed = ""
+    if not parts[0][2].strip() and len(parts) > 1:
+        parts[1][0] = ""
+    if "and" in closed and not opener and len(parts) > 2 and "," in parts[-1][0] and not parts[-1][1]:
+        parts[-1][0] = " and "  # the last of a list
+    return _tidy("".join(link + own + text for link, own, text in parts))
 
 
 def _read(tokens, at, closing):
