@@ -21,7 +21,7 @@ SERIES = ("#2a6f97", "#d1495b", "#2e8b57", "#8a5a9e", "#d98324")
 class Cell:
     """One picture of a sheet: what acted as strengths per call, lines of text below, frame ``good`` or not (or neither).
 
-    ``words``: text below the lines, wrapped to the picture's width.
+    ``image``: Pillow, or ``None`` for a place that stays empty. ``words``: text below the lines, wrapped to the picture's width.
     """
 
     image: object
@@ -50,7 +50,7 @@ def contact_sheet(title: str, rows: Sequence[Row], footer: str = "", side: int =
     bold_title, bold, text, small = font(20, bold=True), font(17, bold=True), font(13), font(11)
     gap, left, top = 12, 222, 52
     title, footer = legible(title, small), legible(footer, small)
-    cells = [cell for row in rows for cell in row.cells]
+    cells = [cell for row in rows for cell in row.cells if cell.image is not None]
     lane = 7 if any(len(cell.strengths) for cell in cells) else 0
     tall = max(round(side * cell.image.height / cell.image.width) for cell in cells)
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
@@ -71,6 +71,8 @@ def contact_sheet(title: str, rows: Sequence[Row], footer: str = "", side: int =
         for at, line in enumerate(beside[number]):
             draw.text((gap + 4, y + 30 + 18 * at), line, FAINT, font=text)
         for column, cell in enumerate(row.cells):
+            if cell.image is None:
+                continue
             x = left + column * (side + gap)
             frame = LANE if cell.good is None else GOOD if cell.good else BAD
             bottom = y + round(side * cell.image.height / cell.image.width)

@@ -28,6 +28,9 @@ def add() -> None:
         ("negguide_keep_negatives", OptionInfo(
             False, "Keep diffusion-negative pictures on disk",
         ).info("in negguide/dns in the WebUI's data folder, up to 500 MB; without it as long as the WebUI runs, up to 64 of them")),
+        ("negguide_workbench_runs", OptionInfo(
+            50, "Workbench: runs that are kept", gr.Slider, {"minimum": 1, "maximum": 500, "step": 1},
+        ).info("in negguide/runs in the WebUI's data folder; the oldest go first")),
         ("negguide_clip", OptionInfo(
             "auto", "CLIP model for scores", restrict_api=True,
         ).info("auto: from models/CLIP, else the model hub's local copy; or an open_clip folder, a file of ViT-B/16, a model id")),

@@ -19,7 +19,20 @@ from lib_negguide.webui.api.negatives import caption, captioners, dns
 from lib_negguide.webui.api.pictures import adapters, get_image, put_image
 from lib_negguide.webui.api.presets import delete_preset, list_presets, save_preset
 from lib_negguide.webui.api.schedules import schedule, schema, version
+from lib_negguide.webui.api.workbench import (
+    delete_run,
+    get_run,
+    get_run_file,
+    interrupt_workbench,
+    list_runs,
+    read_infotext,
+    skip_workbench,
+    workbench,
+    workbench_fields,
+    workbench_state,
+)
 from lib_negguide.webui.forms import CaptionForm, DnsForm, described
+from lib_negguide.workbench.form import Form
 
 ROOT = "/negguide/v1"
 
@@ -47,6 +60,16 @@ def add(_demo: Any, app: FastAPI) -> None:
         ("/adapters/download", "DELETE", cancel_download, None),
         ("/images", "POST", put_image, None),
         ("/images/{name}", "GET", get_image, None),
+        ("/workbench", "POST", workbench, Form),
+        ("/workbench/fields", "GET", workbench_fields, None),
+        ("/workbench/state", "GET", workbench_state, None),
+        ("/workbench/interrupt", "POST", interrupt_workbench, None),
+        ("/workbench/skip", "POST", skip_workbench, None),
+        ("/workbench/read", "POST", read_infotext, None),
+        ("/workbench/runs", "GET", list_runs, None),
+        ("/workbench/runs/{identity}", "GET", get_run, None),
+        ("/workbench/runs/{identity}", "DELETE", delete_run, None),
+        ("/workbench/runs/{identity}/files/{name}", "GET", get_run_file, None),
     ):
         app.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)],
                           openapi_extra=described(form) if form else None)

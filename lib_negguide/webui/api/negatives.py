@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 import io
-from contextlib import closing, contextmanager
-from typing import Any, Dict, Iterator, Optional, Tuple
+from contextlib import closing
+from typing import Any, Dict, Optional
 
 from fastapi import Body, HTTPException
-from modules import call_queue, processing, sd_samplers, sd_schedulers, shared
+from modules import processing, shared
 from PIL import Image, PngImagePlugin
 
 from lib_negguide.captioners import How, safe
@@ -19,6 +19,7 @@ from lib_negguide.dns import Shown, Wanted
 from lib_negguide.errors import NegGuideError, SettingsError
 from lib_negguide.hosts.a1111 import interrogator
 from lib_negguide.hosts.a1111.denoiser import check_model, check_scale
+from lib_negguide.hosts.a1111.jobs import job, sampler_of
 from lib_negguide.hosts.a1111.nested import nested, stop_if_asked
 from lib_negguide.settings import Dnp
 from lib_negguide.webui import dnp as auto_dnp
@@ -44,7 +45,7 @@ def caption(body: Any = Body()) -> Dict[str, Any]:
     with refusing():
         form = CaptionForm.parse(body)
         images = [_decoded(text, f"images[{number}]") for number, text in enumerate(form.images)]
-        with _job("negguide_caption"), interrogator.opened(form.dnp, tick=stop_if_asked) as captioner:
+        with job("negguide_caption"), interrogator.opened(form.dnp, tick=stop_if_asked) as captioner:
             said = captioner.caption(images, How(form.beams, form.min_tokens, form.max_tokens))
             name = captioner.name
     return {"captioner": name, "captions": [{"caption": safe(text), "raw": text} for text in said]}
@@ -60,11 +61,11 @@ def dns(body: Any = Body()) -> Dict[str, Any]:
     """
     with refusing():
         form = DnsForm.parse(body)
-        sampler, scheduler = _sampler(form)
+        sampler, scheduler = sampler_of(form.sampler_name, form.scheduler)
         for name, value in form.override_settings.items():
             if name not in shared.opts.data_labels:
                 raise SettingsError(f"override_settings.{name}", value, "an option of the host, by its name")
-        with _job("negguide_dns"), closing(_request(form, sampler, scheduler)) as p:
+        with job("negguide_dns"), closing(_request(form, sampler, scheduler)) as p:
             check_model(p)
             check_scale(p)
             shared.state.job_count = 0  # the nested pictures are all there is
@@ -91,18 +92,6 @@ def _known(spec: str) -> Dict[str, Any]:
     return {"captioner": spec, "usable": True, "name": interrogator.name_of(dnp), "why": ""}
 
 
-@contextmanager
-def _job(name: str) -> Iterator[None]:
-    """A turn in the host's queue, as its own endpoints take it."""
-    with call_queue.queue_lock:
-        try:
-            shared.state.begin(job=name)
-            yield
-        finally:
-            shared.state.end()
-            shared.total_tqdm.clear()
-
-
 def _request(form: DnsForm, sampler: str, scheduler: Optional[str]):
     seeds = [int(processing.get_fixed_seed(seed)) for seed in form.seed]
     p = processing.StableDiffusionProcessingTxt2Img(
@@ -112,19 +101,6 @@ def _request(form: DnsForm, sampler: str, scheduler: Optional[str]):
         do_not_save_grid=True)
     p.is_api = True
     return p
-
-
-def _sampler(form: DnsForm) -> Tuple[str, Optional[str]]:
-    """The host's names of sampler and schedule type (``None`` for the sampler's own, as its API has it).
-
-    The host itself would take its first ones for what it does not know.
-    """
-    name, scheduler = sd_samplers.get_sampler_and_scheduler(form.sampler_name or None, form.scheduler)
-    if form.sampler_name and not form.sampler_name.startswith(name):
-        raise SettingsError("sampler_name", form.sampler_name, "one of " + ", ".join(sd_samplers.all_samplers_map))
-    if form.scheduler not in sd_schedulers.schedulers_map:
-        raise SettingsError("scheduler", form.scheduler, "one of " + ", ".join(one.label for one in sd_schedulers.schedulers))
-    return name, None if scheduler == "Automatic" else scheduler
 
 
 def _decoded(text: str, field: str) -> Image.Image:

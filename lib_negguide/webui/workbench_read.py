@@ -1,0 +1,63 @@
+"""What the workbench takes over from a picture that is there: its infotext as fields of a strip."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any, Dict
+
+from modules import images, infotext_utils
+from PIL import Image
+
+from lib_negguide.errors import NegGuideError, SettingsError
+from lib_negguide.webui import infotext as written
+from lib_negguide.workbench.form import Form
+
+_NUMBERS = {"seed": ("Seed", int), "steps": ("Steps", int), "cfg_scale": ("CFG scale", float), "width": ("Size-1", int),
+            "height": ("Size-2", int)}
+_TEXTS = {"prompt": "Prompt", "negative_prompt": "Negative prompt", "sampler_name": "Sampler", "scheduler": "Schedule type"}
+
+
+def form_of(infotext: Any, image: Any = "") -> Dict[str, Any]:
+    """The fields that an infotext, or a picture's own, has; raises :class:`SettingsError` where it says nothing.
+
+    The first negative of NegGuide's is the one to look at, with its window; without one, the ordinary negative prompt is.
+    """
+    if image:
+        infotext = _of_picture(image)
+    if not isinstance(infotext, str) or not infotext.strip():
+        raise SettingsError("infotext", infotext, "the text that a WebUI writes under its pictures")
+    params = infotext_utils.parse_generation_parameters(infotext)
+    found: Dict[str, Any] = {name: params[key] for name, key in _TEXTS.items() if params.get(key)}
+    for name, (key, kind) in _NUMBERS.items():
+        try:
+            found[name] = kind(params[key])
+        except (KeyError, TypeError, ValueError):
+            continue
+    if "prompt" not in found:
+        raise SettingsError("infotext", infotext, "the text that a WebUI writes under its pictures, with a prompt")
+    try:
+        settings = written.from_params(params)
+    except NegGuideError:
+        settings = None
+    if settings is not None and settings.negatives:
+        first = settings.negatives[0].dict(exclude_defaults=True)
+        found["negative"] = first.pop("text")
+        found["window"] = first
+    else:
+        found["negative"] = found.pop("negative_prompt", "")
+    known = {name: value for name, value in found.items() if name in Form.__fields__}
+    return known
+
+
+def _of_picture(image: Any) -> str:
+    allowed = "a picture (base 64) with an infotext in it"
+    try:
+        data = base64.b64decode(image.split(",", 1)[1] if image.startswith("data:") else image, validate=True)
+        with Image.open(io.BytesIO(data)) as opened:
+            text, _ = images.read_info_from_image(opened)
+    except Exception as error:
+        raise SettingsError("image", image, f"{allowed} ({type(error).__name__})") from None
+    if not text:
+        raise SettingsError("image", "a picture without an infotext", allowed)
+    return text

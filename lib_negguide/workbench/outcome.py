@@ -1,0 +1,137 @@
+"""Making a strip with a host's painter: each different picture once, its distance to the one without the negative, CLIP's scores."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Optional, Protocol
+
+import numpy as np
+
+from lib_negguide import __version__
+from lib_negguide.background import Cancelled
+from lib_negguide.dns import Interrupted
+from lib_negguide.errors import NegGuideError
+from lib_negguide.workbench.form import Form
+from lib_negguide.workbench.strips import DNS, PLAIN, Cell, cells
+
+RUNNING, DONE, INTERRUPTED, FAILED = "running", "done", "interrupted", "failed"
+
+
+@dataclass
+class Made:
+    """A picture (Pillow), the text that makes it again in the host, and what was done at its model calls (:mod:`lib_negguide.trace`)."""
+
+    image: Any
+    infotext: str = ""
+    trace: Dict[str, Any] = field(default_factory=dict)
+    caption: str = ""
+    notes: str = ""
+
+
+class Painter(Protocol):
+    """A host. All may raise :class:`lib_negguide.dns.Interrupted` when the user ends the run or, with ``skipped``, this picture only."""
+
+    def paint(self, cell: Cell) -> Made:
+        """The picture of a cell."""
+
+    def opposite(self, cell: Cell) -> Made:
+        """The diffusion-negative picture, with the caption that was given or that the captioner finds."""
+
+    def scores(self) -> AbstractContextManager:
+        """Opens a :class:`lib_negguide.metrics.ClipScores`; raises :class:`ModelError` where there is none."""
+
+
+Tell = Callable[[int, int, Dict[str, Any], Optional[Dict[str, Any]], Optional[Any]], None]
+"""Told of the progress: cells done, cells in all, the run so far, and the row and the picture of a cell that is new."""
+
+
+def begun(form: Form, identity: str) -> Dict[str, Any]:
+    """A run without pictures, JSON-ready. ``identity``: its name, which is a file's."""
+    return {"id": identity, "version": __version__, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "state": RUNNING, "error": "",
+            "notes": [], "caption": "", "form": form.dict(), "cells": []}
+
+
+def perform(form: Form, painter: Painter, run: Dict[str, Any], tell: Tell) -> Dict[str, Any]:
+    """Make the cells of a strip one after the other and write them into ``run``, which is given back with its last state.
+
+    A picture that is skipped is left out; at an interrupt what is there stays. Errors are the caller's, ``run`` says them too.
+    """
+    images: Dict[str, Any] = {}
+    began = time.monotonic()
+    try:
+        _cells(form, painter, run, tell, images)
+        if form.clip and images:
+            _scores(form, painter, run, images)
+        run["state"] = DONE
+    except (Interrupted, Cancelled):
+        run["state"] = INTERRUPTED
+    except Exception as error:
+        run["state"] = FAILED
+        run["error"] = str(error) if isinstance(error, NegGuideError) else f"NegGuide: {type(error).__name__}: {error}"
+        raise
+    finally:
+        run["seconds"] = round(time.monotonic() - began, 1)
+    return run
+
+
+def _cells(form: Form, painter: Painter, run: Dict[str, Any], tell: Tell, images: Dict[str, Any]) -> None:
+    todo = cells(form)
+    total = 4 if form.strip == "four" else len(todo)
+    made: Dict[tuple, Made] = {}
+    while todo:
+        cell = todo.pop(0)
+        tell(len(run["cells"]), total, run, None, None)
+        try:
+            if cell.makes not in made:
+                made[cell.makes] = painter.opposite(cell) if cell.name == DNS else painter.paint(cell)
+        except Interrupted as stop:
+            if not getattr(stop, "skipped", False):
+                raise
+            run["notes"].append(f"skipped: {cell.title}")
+            continue
+        one = made[cell.makes]
+        images[cell.name] = one.image
+        if cell.name == DNS:
+            run["caption"] = one.caption
+            todo = cells(form, one.caption)[2:]
+        row = _row(cell, one, images.get(PLAIN))
+        run["cells"].append(row)
+        run["notes"] += [one.notes] if one.notes and one.notes not in run["notes"] else []
+        tell(len(run["cells"]), total, run, row, one.image)
+
+
+def _row(cell: Cell, made: Made, plain: Optional[Any]) -> Dict[str, Any]:
+    """What is known of a cell, JSON-ready."""
+    return {"name": cell.name, "title": cell.title, "row": cell.row, "column": cell.column, "prompt": cell.prompt,
+            "negative_prompt": cell.negative_prompt, "settings": cell.settings.to_dict(), "file": f"{cell.name}.png",
+            "infotext": made.infotext, "trace": made.trace, "caption": made.caption, "clip": None,
+            "distance": None if plain is None or cell.name == PLAIN else round(distance(plain, made.image), 2)}
+
+
+def distance(left: Any, right: Any) -> float:
+    """Mean absolute difference of two pictures' RGB values, 0 to 255; the second is brought to the first one's size."""
+    one, other = left.convert("RGB"), right.convert("RGB")
+    if one.size != other.size:
+        other = other.resize(one.size)
+    return float(np.abs(np.asarray(one, dtype=np.float32) - np.asarray(other, dtype=np.float32)).mean())
+
+
+def _scores(form: Form, painter: Painter, run: Dict[str, Any], images: Dict[str, Any]) -> None:
+    """CLIP's scores of every picture for the strip's own prompt; where there is no CLIP, a note says so."""
+    try:
+        with painter.scores() as clip:
+            found = clip.scores([images[row["name"]] for row in run["cells"]], [form.prompt] * len(run["cells"]))
+    except (Interrupted, Cancelled):
+        raise
+    except NegGuideError as error:
+        run["notes"].append(f"no CLIP scores: {error}")
+        return
+    for row, score in zip(run["cells"], found):
+        row["clip"] = score.to_dict()
+
+
+def strengths(row: Dict[str, Any]) -> List[float]:
+    """How strongly anything acted at each model call of a cell's first pass."""
+    return [max(call["strengths"], default=0.0) for call in row["trace"].get("calls", ())]

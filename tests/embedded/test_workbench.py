@@ -1,0 +1,45 @@
+"""The command ``workbench``: pictures, JSON, sheet and report, by the small model."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from lib_negguide import cli, world
+
+SMALL = ["--steps", "3", "--seed", "3"]
+
+
+@pytest.fixture(autouse=True)
+def small(checkpoint, monkeypatch):
+    monkeypatch.setattr(world, "model", lambda: checkpoint)
+
+
+def test_a_grid_of_windows(tmp_path, capsys):
+    out = tmp_path / "grid"
+    command = ["workbench", "windows", "a portrait of a person", "-n", "glasses", "--points", "0,1,3", "--unit", "step", "--out", str(out)]
+    assert cli.main([*command, *SMALL]) == 0
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    by_name = {row["name"]: row for row in run["cells"]}
+    assert list(by_name) == ["plain", "from-0-to-1", "from-0-to-3", "from-1-to-3"] and run["state"] == "done"
+    acted = {name: [call["strengths"][0] for call in row["trace"]["calls"]] for name, row in by_name.items() if name != "plain"}
+    assert acted == {"from-0-to-1": [1, 0, 0], "from-0-to-3": [1, 1, 1], "from-1-to-3": [0, 1, 1]}
+    assert all(row["distance"] > 0 for name, row in by_name.items() if name != "plain")
+    assert Image.open(out / "sheet.png").width > 500 and "data:image/png" in (out / "report.html").read_text("utf-8")
+    assert "NegGuide schedule" in Image.open(out / "from-0-to-1.png").info["parameters"]
+    assert str(out / "sheet.png") in capsys.readouterr().out
+
+
+def test_the_four_pictures_with_a_caption_of_ones_own(tmp_path):
+    out = tmp_path / "four"
+    assert cli.main(["workbench", "four", "a red circle", "--caption", "a hat", "--out", str(out), *SMALL]) == 0
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    assert [row["name"] for row in run["cells"]] == ["plain", "dns", "only", "guided"] and run["caption"] == "a hat"
+
+
+@pytest.mark.parametrize(("wrong", "field"), [
+    (["workbench", "windows", "a cat"], "negative"), (["workbench", "weights", "a cat", "-n", "hat", "--weights", "3"], "weights"),
+    (["workbench", "weights", "a cat", "-n", "hat", "--weights", "x"], "--weights"), (["workbench", "x", "a cat"], "STRIP")])
+def test_a_refusal_says_what_is_allowed(wrong, field, capsys):
+    assert cli.main(wrong) == 2
+    assert field in capsys.readouterr().err

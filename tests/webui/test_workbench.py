@@ -1,0 +1,106 @@
+"""The workbench's endpoints in a host: strips, runs, interrupt and skip, what an infotext says."""
+
+import base64
+import io
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.webui.client import DEFAULTS
+
+ROOT = "/negguide/v1/workbench"
+ASKED = {"prompt": "a portrait of a person", "negative": "glasses", "steps": 4, "width": 64, "height": 64, "cfg_scale": 5, "seed": 3,
+         "sampler_name": "Euler"}
+
+
+def post(host, **fields):
+    answer = host.post(ROOT, **{**ASKED, **fields})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def pixels(text):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
+
+
+def wait(host, identity):
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        state = host.get(ROOT + "/state").json()
+        if state["state"] != "running":
+            return host.get(f"{ROOT}/runs/{identity}").json()
+        time.sleep(0.05)
+    raise TimeoutError(state)
+
+
+@pytest.fixture(scope="module")
+def formulas(host):
+    return post(host, strip="formulas")
+
+
+def test_the_cells_are_the_hosts_own_pictures(host, formulas):
+    """Sampled once each, and to the bit what txt2img makes under the same settings."""
+    assert formulas["state"] == "done" and formulas["error"] == ""
+    cells = {row["name"]: row for row in formulas["cells"]}
+    assert list(cells) == ["plain", "stock", "window", "branches", "perp-neg"]
+    asked = {**DEFAULTS, **{name: ASKED[name] for name in ("prompt", "steps", "width", "height", "cfg_scale", "seed", "sampler_name")}}
+    for name, more in (("plain", {}), ("stock", {"negative_prompt": "glasses"}), ("branches", {"negguide": cells["branches"]["settings"]})):
+        shot = host.txt2img(more.pop("negguide", None), **{**asked, **more})
+        assert np.array_equal(shot.pixels[0], pixels(formulas["pictures"][name])), name
+    assert cells["plain"]["distance"] is None and all(cells[name]["distance"] > 0 for name in ("stock", "window", "branches", "perp-neg"))
+    assert [call["extra_evaluations"] for call in cells["branches"]["trace"]["calls"]] == [1] * 4
+    assert "NegGuide" not in cells["plain"]["infotext"] and "NegGuide schedule" in cells["window"]["infotext"]
+
+
+def test_a_run_is_kept_and_can_be_deleted(host, formulas):
+    identity = formulas["id"]
+    assert identity in [row["id"] for row in host.get(ROOT + "/runs").json()["runs"]]
+    for name, kind in (("sheet.png", "image/png"), ("plain.png", "image/png"), ("thumbnail.jpg", "image/jpeg"), ("report.html", "text/html")):
+        answer = host.get(f"{ROOT}/runs/{identity}/files/{name}")
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith(kind), name
+    assert host.get(f"{ROOT}/runs/{identity}/files/nothing.png").status_code == 404
+    gone = post(host, strip="weights", weights=[1], steps=1)["id"]
+    import requests
+
+    assert requests.delete(f"{host.url}{ROOT}/runs/{gone}", timeout=60).status_code == 200
+    assert host.get(f"{ROOT}/runs/{gone}").status_code == 404
+
+
+def test_the_four_pictures(host):
+    run = post(host, strip="four", caption="a hat", steps=3)
+    assert [row["name"] for row in run["cells"]] == ["plain", "dns", "only", "guided"] and run["caption"] == "a hat"
+    assert "NegGuide schedule" in run["cells"][1]["infotext"] or run["cells"][1]["infotext"] == ""
+
+
+@pytest.mark.parametrize(("fields", "field"), [
+    ({"negative": ""}, "negative"), ({"sampler_name": "x"}, "sampler_name"), ({"scheduler": "x"}, "scheduler"), ({"weights": [3]}, "weights"),
+    ({"wait": 1}, "wait"), ({"more": 1}, "more")])
+def test_a_refusal_names_field_and_what_is_allowed(host, fields, field):
+    answer = host.post(ROOT, **{**ASKED, **fields})
+    assert answer.status_code == 422 and f"NegGuide: {field} = " in answer.json()["detail"]
+
+
+def test_in_the_background_with_skip_and_interrupt(host):
+    identity = host.post(ROOT, **{**ASKED, "strip": "weights", "steps": 60, "wait": False}).json()["id"]
+    assert host.post(ROOT, **ASKED).status_code == 409
+    host.wait_for_step(2)
+    host.post(ROOT + "/skip")
+    end = time.monotonic() + 60
+    while host.get(ROOT + "/state").json()["doing"] == "NegGuide: without the negative" and time.monotonic() < end:
+        time.sleep(0.02)
+    host.post(ROOT + "/interrupt")
+    run = wait(host, identity)
+    assert run["state"] == "interrupted" and run["notes"][0] == "skipped: without the negative" and len(run["cells"]) < 6
+    after = post(host, strip="weights", weights=[1], steps=2)
+    assert after["state"] == "done" and len(after["cells"]) == 2, "neither flag stays"
+
+
+def test_what_an_infotext_says(host, formulas):
+    infotext = next(row["infotext"] for row in formulas["cells"] if row["name"] == "window")
+    form = host.post(ROOT + "/read", infotext=infotext).json()["form"]
+    assert {name: form[name] for name in ASKED} == ASKED and form["window"] == {"start": 5.8, "stop": 1.6}
+    form = host.post(ROOT + "/read", image=formulas["pictures"]["stock"]).json()["form"]
+    assert (form["negative"], form["seed"]) == ("glasses", 3) and "window" not in form
+    assert host.post(ROOT + "/read", infotext="").status_code == host.post(ROOT + "/read", image="x").status_code == 422
