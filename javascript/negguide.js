@@ -7,9 +7,12 @@
  *   negguide_dnp.js       the section on diffusion-negative prompting
  *   negguide_downloads.js what image prompts lack on the server, and its download
  *   negguide_editor.js    one tab: passes and rows, bound to a settings object
+ *   negguide_fields.js    labelled inputs for the fields of one model
  *   negguide_gallery.js   the button under the results: send to negative image
  *   negguide_images.js    the section on image prompts
  *   negguide_picture.js   the SVG of a schedule
+ *   negguide_remove.js    the section on removal
+ *   negguide_remove_mask.js  its mask: chosen, dropped, or painted over a picture
  *   negguide_row.js       the inputs of one window
  *   negguide_saved.js     presets saved on the server
  *   negguide_schedule.js  units, curves, strengths: twin of lib_negguide/schedule.py
@@ -34,10 +37,12 @@
  *   [data-field=hires]                   check box: the hires pass has other negatives
  *   [data-field=saved|saved-name]        saved presets: select, name to save under
  *   [data-action=add|remove|move-up|move-down|add-point|load-preset|save-preset|delete-preset]  buttons
- *   [data-section=dnp|images|hires|saved]       <details>; in dnp, the inputs besides those of the caption's row:
+ *   [data-section=remove|dnp|images|hires|saved]  <details>; in dnp, the inputs besides those of the caption's row:
  *   [data-field=mode]                    select: off, dnp (auto-DNP), dns (the DNS picture itself)
  *   [data-field=scale|meaning|captioner|text|beams|min_tokens|…]  a field of settings.dnp or settings.dns
  *   [data-state]                         in the section's title: off, auto-DNP, DNS picture; or how many pictures
+ *   [data-section=remove]                inputs by the names of settings.remove's fields; [data-hint], what it does and costs; [data-more];
+ *   [data-mask]                          its mask, see negguide_remove_mask.js
  *   [data-section=images]                image prompts: a row [data-negative=image0|image1|…] each, in which are
  *   [data-field=name|side|noise|amount|seed]  its fields; [data-action=choose-picture] img, its picture; [data-upload], what became of it
  *   [data-zone]                          new pictures are dropped and pasted here; [data-uploads] [data-upload], what becomes of them
@@ -48,7 +53,7 @@
  *   [data-acts]                          in a row: at which steps it acts
  *   [data-message]                       what happened to a saved preset
  *   svg.negguide-schedule                the picture of a pass; in it
- *     .negguide-lane[data-lane=box|0|1|…|caption|image0|…], .negguide-name[data-name=box|0|1|…|caption], .negguide-empty, .negguide-not-run,
+ *     .negguide-lane[data-lane=box|0|1|…|caption|remove|image0|…], .negguide-name[data-name=box|0|1|…|caption|remove], .negguide-empty, .negguide-not-run,
  *     .negguide-handle[data-lane][data-handle=start|stop|0|1|…]  (role slider; 0, 1, … are a curve's own points)
  */
 (function(NegGuide) {

@@ -32,8 +32,6 @@
             const {element} = NegGuide.dom;
             this.editor = editor;
             this.kept = {}; // dnp and dns while they are off
-            this.inputs = {};
-            this.labels = {};
             this.id = `negguide_${editor.tab}_dnp`;
             this.mode = element("select", {id: `${this.id}_mode`, "data-field": "mode"},
                 ...Object.entries(MODES).map(([value, text]) => element("option", {value}, text)));
@@ -43,10 +41,14 @@
             this.errors = element("div", {className: "negguide-errors", id: `${this.id}_errors`, role: "status", "data-errors": ""});
             this.row = element("div", {className: "negguide-rows"}); // the caption's window
             this.names = element("datalist", {id: `${this.id}_captioners`}, ...captioners.map((value) => element("option", {value})));
+            this.fields = new NegGuide.Fields({
+                model: "Dnp", id: this.id, errors: this.errors.id, data: () => this.data, edited: () => editor.edited(),
+                lists: {captioner: this.names.id}, examples: EXAMPLES,
+            });
             this.groups = Object.entries(GROUPS).map(([title, lines]) => element("fieldset", {className: "negguide-group"},
                 element("legend", {}, title),
-                ...lines.map((names) => element("div", {className: "negguide-fields"}, ...names.map((name) => this.labelled(name))))));
-            this.inputs.use.closest("fieldset").append(this.row);
+                ...lines.map((names) => this.fields.line(...names))));
+            this.fields.inputs.use.closest("fieldset").append(this.row);
             this.element = element("details", {className: "negguide-section", "data-section": "dnp"},
                 element("summary", {}, element("span", {}, "Diffusion-negative prompting (DNS, DNP)"), " ", this.state),
                 element("div", {className: "negguide-rows"},
@@ -74,102 +76,30 @@
             this.editor.edited();
         }
 
-        // ---- building
-
-        labelled(name) {
-            const {element} = NegGuide.dom;
-            const row = NegGuide.settings.field("Dnp", name);
-            const input = this.input(row);
-            input.id = `${this.id}_${name}`;
-            input.setAttribute("data-field", name);
-            input.setAttribute("aria-describedby", this.errors.id);
-            if (EXAMPLES[name]) input.placeholder = EXAMPLES[name];
-            this.inputs[name] = input;
-            const properties = {title: row.help, for: input.id, className: `negguide-field negguide-field-${name}`};
-            if (row.kind === "boolean") {
-                properties.className = "negguide-check";
-                return this.labels[name] = element("label", properties, input, element("span", {}, row.title));
-            }
-            const slider = this.slider(row);
-            const whole = slider ? element("span", {className: "negguide-weight"}, slider, input) : input;
-            return this.labels[name] = element("label", properties, element("span", {}, row.title), whole);
-        }
-
-        /** The input of a field, by what it holds; each edit goes into the settings as it is typed. */
-        input(row) {
-            const {element} = NegGuide.dom;
-            const put = (value) => {
-                this.data[row.name] = value;
-                this.editor.edited();
-            };
-            if (row.kind === "choice") {
-                const select = element("select", {});
-                select.addEventListener("change", () => put(select.value));
-                return select;
-            }
-            if (row.kind === "boolean") {
-                const box = element("input", {type: "checkbox"});
-                box.addEventListener("change", () => put(box.checked));
-                return box;
-            }
-            const isText = row.kind === "text";
-            const typed = element("input", {type: "text", autocomplete: "off", spellcheck: false, inputMode: isText ? "text" : "decimal"});
-            if (row.name === "captioner") typed.setAttribute("list", this.names.id);
-            typed.addEventListener("input", () => put(isText ? typed.value : NegGuide.settings.parseNumber(typed.value)));
-            return typed;
-        }
-
-        /** Shares of the run have a slider beside the number. */
-        slider(row) {
-            if (row.kind !== "number" || !row.step) return null;
-            const {min, max, step, title, above} = row;
-            const slider = NegGuide.dom.element("input", {type: "range", min: above === null ? min : step, max, step,
-                "data-field": `${row.name}-slider`, "aria-label": title});
-            slider.addEventListener("input", () => {
-                this.data[row.name] = Number(slider.value);
-                this.editor.edited();
-            });
-            this.inputs[`${row.name}-slider`] = slider;
-            return slider;
-        }
-
         // ---- showing
 
         /** The settings' values, except (unless `all`) in the input in which one types; what belongs to another mode is hidden. */
         show(all) {
-            const {field, showNumber} = NegGuide.settings;
             const {dnp, dns} = this.editor.settings;
             const mode = dnp ? "dnp" : dns ? "dns" : "off";
             this.mode.value = mode;
             this.state.textContent = dnp && dns ? "not allowed" : SHORT[mode];
             this.hint.textContent = HINTS[mode];
             const isTyped = Boolean(dnp) && String(dnp.captioner).trim() === "text";
-            for (const [name, label] of Object.entries(this.labels)) {
+            for (const [name, label] of Object.entries(this.fields.labels)) {
                 label.hidden = mode === "off" || mode === "dns" && !OF_DNS.includes(name) ||
                     isTyped && !WITH_TEXT.includes(name) || name === "text" && !isTyped || name === "several" && dnp.samples === 1;
             }
             for (const group of this.groups) {
                 group.hidden = Array.from(group.querySelectorAll("label")).every((label) => label.hidden || this.row.contains(label));
             }
-            if (!this.data) return;
-            for (const [name, value] of Object.entries(this.data)) {
-                const input = this.inputs[name], slider = this.inputs[`${name}-slider`];
-                if (!input) continue;
-                const row = field("Dnp", name);
-                if (slider && typeof value === "number" && slider !== document.activeElement) slider.value = value;
-                if (row.kind === "boolean") input.checked = value === true;
-                else if (row.kind === "choice") NegGuide.dom.fillSelect(input, row.choices, value);
-                else if (input.value !== showNumber(value) && (all || input !== document.activeElement)) input.value = showNumber(value);
-            }
+            if (this.data) this.fields.show(all);
         }
 
         /** Complaints about these settings; those about the caption's window are its row's. */
         tell(complaints) {
             const own = complaints.filter((one) => this.owns(one));
-            const wrong = own.map((one) => one.path.replace(/^dn[ps]\.?/, ""));
-            for (const [name, input] of Object.entries(this.inputs)) {
-                if (wrong.includes(name)) input.setAttribute("aria-invalid", "true"); else input.removeAttribute("aria-invalid");
-            }
+            this.fields.mark(own.map((one) => one.path.replace(/^dn[ps]\.?/, "")));
             NegGuide.dom.showComplaints(this.errors, own);
             if (own.length) this.element.open = true;
         }

@@ -50,6 +50,7 @@
             this.dnp.kept = {};
             if (this.settings.dnp || this.settings.dns) this.dnp.element.open = true;
             if (this.settings.images.length) this.images.element.open = true;
+            this.remove.take();
             this.fill();
         }
 
@@ -73,20 +74,23 @@
 
         window(pass, key) {
             if (key === "caption") return this.settings.dnp.window;
+            if (key === "remove") return this.settings.remove;
             if (this.images.has(key)) return this.images.prompt(key);
             const schedule = this.schedule(pass);
             return key === "box" ? schedule.box : schedule.negatives[key];
         }
 
-        /** What acts in a pass: the box, each negative, each picture's caption, each image prompt. */
+        /** What acts in a pass: the box, each negative, each picture's caption, the removal, each image prompt. */
         keys(pass) {
             const schedule = this.schedule(pass);
             if (!schedule) return [];
-            return ["box"].concat(schedule.negatives.map((_, index) => index), this.settings.dnp ? "caption" : [], this.images.keys());
+            return ["box"].concat(schedule.negatives.map((_, index) => index), this.settings.dnp ? "caption" : [],
+                this.settings.remove ? "remove" : [], this.images.keys());
         }
 
         path(pass, key) {
             if (key === "caption") return "dnp.window.";
+            if (key === "remove") return "remove.";
             if (this.images.has(key)) return `images[${this.images.index(key)}].`;
             return (pass === "hires" ? "hires." : "") + (key === "box" ? "box." : `negatives[${key}].`);
         }
@@ -109,8 +113,9 @@
                 this.sameHires, this.passes.hires.element);
             this.dnp = new NegGuide.Dnp(this, captioners);
             this.images = new NegGuide.Images(this);
-            this.container.replaceChildren(this.problems, this.passes.first.element, this.dnp.element, this.images.element, this.hiresSection,
-                NegGuide.savedPresets(this), this.message);
+            this.remove = new NegGuide.Remove(this);
+            this.container.replaceChildren(this.problems, this.passes.first.element, this.remove.element, this.dnp.element, this.images.element,
+                this.hiresSection, NegGuide.savedPresets(this), this.message);
             this.fill();
         }
 
@@ -164,7 +169,7 @@
             list.replaceChildren();
             if (pass === "first") this.dnp.row.replaceChildren();
             for (const key of this.keys(pass)) {
-                if (this.images.has(key) || key === "caption" && pass === "hires") continue; // one window for both passes
+                if (this.images.has(key) || key === "remove" || key === "caption" && pass === "hires") continue; // one window for both passes
                 const row = new NegGuide.Row({
                     key, id: `negguide_${this.tab}_${pass}_${key}`, color: this.color(key), presets: this.presets,
                     edit: (change) => this.edit(pass, key, change),
@@ -179,7 +184,7 @@
 
         color(key) {
             if (this.images.has(key)) return this.images.color(key);
-            return `var(--negguide-color-${key === "caption" ? key : key === "box" ? 0 : 1 + key % (COLORS - 1)})`;
+            return `var(--negguide-color-${key === "caption" || key === "remove" ? key : key === "box" ? 0 : 1 + key % (COLORS - 1)})`;
         }
 
         // ---- showing
@@ -195,8 +200,9 @@
             this.hiresSection.hidden = this.tab !== "txt2img" && hires === null;
             this.dnp.show();
             this.images.show();
+            this.remove.show();
             this.dnp.tell(this.complaints);
-            const inRows = new Set(this.complaints.filter((one) => this.dnp.owns(one)));
+            const inRows = new Set(this.complaints.filter((one) => this.dnp.owns(one) || this.remove.owns(one)));
             for (const pass of PASSES) {
                 const {rows, combine} = this.passes[pass];
                 if (rows.size) NegGuide.dom.fillSelect(combine, field("Schedule", "combine").choices, this.schedule(pass).combine);
@@ -217,6 +223,7 @@
                 }
                 this.drawPicture(pass);
             }
+            this.remove.tell(this.complaints);
         }
 
         complaintsOf(pass, key) {
@@ -243,20 +250,27 @@
             if (this.images.has(key)) return this.images.nameOf(key);
             const text = this.textOf(pass, key);
             if (key === "box") return NegGuide.settings.field("Schedule", "box").title;
+            if (key === "remove") return `remove: ${text}`;
             if (key === "caption") return text === "caption" ? text : `caption: ${text || "(no text)"}`;
             return `${key + 1}: ${text || "(no text)"}`;
         }
 
-        /** In words, at which steps of the plain schedule a row acts. */
-        acts(pass, key) {
+        /** Numbers of the steps of the plain schedule at which a window acts. */
+        actingSteps(pass, key) {
             const {referenceSigmas, inSigma, strength} = NegGuide.schedule;
-            if (this.complaintsOf(pass, key).length) return "";
-            if (this.idle(pass, key)) return this.idle(pass, key);
             const {steps, from} = this.page.run(pass);
             const sigmas = referenceSigmas(steps);
             const w = inSigma(this.window(pass, key), sigmas);
-            const at = sigmas.map((_, index) => index).filter((index) =>
+            return sigmas.map((_, index) => index).filter((index) =>
                 index >= from && strength(sigmas[index], w.start, w.stop, w.weight, w.curve, w.points) > 0);
+        }
+
+        /** In words, at which steps of the plain schedule a row acts. */
+        acts(pass, key) {
+            if (this.complaintsOf(pass, key).length) return "";
+            if (this.idle(pass, key)) return this.idle(pass, key);
+            const {steps, from} = this.page.run(pass);
+            const at = this.actingSteps(pass, key);
             return at.length ? `acts at ${at.length} of ${steps - from} steps: ${ranges(at)}` : `acts at none of ${steps - from} steps`;
         }
 

@@ -1,5 +1,6 @@
 /*
- * NegGuide.gallery: a button in the row under each tab's results that makes the chosen picture a negative image prompt.
+ * NegGuide.gallery: a button in the row under each tab's results that makes the chosen picture a negative image prompt;
+ * NegGuide.gallery.chosen(tab): the <img> of the chosen picture.
  *
  *   #image_buttons_TAB [data-negguide=send-negative]   the button, beside the host's own
  */
@@ -61,4 +62,5 @@
             (other ? other.parentNode : row).append(button);
         }
     };
+    NegGuide.gallery.chosen = chosen;
 })(window.NegGuide = window.NegGuide || {});

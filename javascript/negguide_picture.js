@@ -3,7 +3,7 @@
  *
  * x is the run from its first to its last step (even in training time, schedule.progress);
  * every negative has a lane in which its strength is the height (the dashed line is 1, the
- * lane's top 2); the lowest strip is grey where none acts and the prompt is guided away from
+ * lane's top 2, or the weight where that is more); the lowest strip is grey where none acts and the prompt is guided away from
  * "empty". A window's ends and a curve's own points are handles: sliders for mouse, touch
  * and keyboard. Handles outlive a redraw, so that dragging and focus do too.
  */
@@ -13,7 +13,7 @@
     const SVG = "http://www.w3.org/2000/svg";
     const LANE = 46, STRIP = 18, AXIS = 34, LEFT = 50, RIGHT = 16, TOP = 4;
     const BASE = LANE - 5; // y of strength 0 in a lane
-    const UNIT = (BASE - 4) / 2; // height of strength 1
+    const unitOf = ({window}) => (BASE - 4) / Math.max(2, window ? window.weight : 0); // height of strength 1
     const TICKS = [1, 2, 5, 10, 20, 25, 50, 100, 200, 500];
     const CHARACTER = 6.2; // width of a small one, for cutting labels
 
@@ -121,10 +121,10 @@
         drawLane(lane, top, steps, used) {
             const group = draw("g", {class: "negguide-lane" + (lane.silent && lane.window ? " negguide-silent" : ""), "data-lane": lane.key,
                 transform: `translate(0 ${top})`, style: `--negguide-color: ${lane.color}`}, this.back);
-            const base = {x1: LEFT, x2: LEFT + this.width};
+            const base = {x1: LEFT, x2: LEFT + this.width}, one = BASE - unitOf(lane);
             draw("line", Object.assign({class: "negguide-base", y1: BASE, y2: BASE}, base), group);
-            draw("line", Object.assign({class: "negguide-one", y1: BASE - UNIT, y2: BASE - UNIT}, base), group);
-            draw("text", {class: "negguide-axis", x: LEFT - 11, y: BASE - UNIT + 4, "text-anchor": "end"}, group, "1");
+            draw("line", Object.assign({class: "negguide-one", y1: one, y2: one}, base), group);
+            draw("text", {class: "negguide-axis", x: LEFT - 11, y: one + 4, "text-anchor": "end"}, group, "1");
             if (lane.window) {
                 this.drawStrength(lane, group);
                 this.placeHandles(lane, top, steps, used);
@@ -147,7 +147,7 @@
             const positions = curve === "cosine" ? Array.from({length: 41}, (_, index) => index / 40)
                 : curve === "points" ? [0].concat(points.map((pair) => pair[0]), 1) : [0, 1];
             const path = positions.map((position) =>
-                `${this.x(opens + position * (closes - opens)).toFixed(2)} ${(BASE - UNIT * weight * curveValue(curve, position, points)).toFixed(2)}`);
+                `${this.x(opens + position * (closes - opens)).toFixed(2)} ${(BASE - unitOf(lane) * weight * curveValue(curve, position, points)).toFixed(2)}`);
             const left = this.x(opens).toFixed(2), right = this.x(closes).toFixed(2);
             draw("path", {class: "negguide-area", d: `M${left} ${BASE} L${path.join(" L")} L${right} ${BASE} Z`}, group);
             draw("path", {class: "negguide-line", d: `M${path.join(" L")}`}, group);
@@ -209,7 +209,7 @@
             }
             if (curve !== "points") return;
             points.forEach(([position, factor], index) => {
-                place(index, this.x(opens + position * (closes - opens)), top + BASE - UNIT * weight * curveValue(curve, position, points),
+                place(index, this.x(opens + position * (closes - opens)), top + BASE - unitOf(lane) * weight * curveValue(curve, position, points),
                     `Point ${index + 1}: ${lane.name}`, position, `position ${position}, factor ${factor}`);
             });
         }
@@ -255,7 +255,7 @@
             return {
                 part,
                 position: limited(closes > opens ? (part - opens) / (closes - opens) : 0),
-                factor: limited(lane.window.weight ? height / UNIT / lane.window.weight : 1),
+                factor: limited(lane.window.weight ? height / unitOf(lane) / lane.window.weight : 1),
             };
         }
 

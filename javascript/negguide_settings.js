@@ -12,7 +12,7 @@
     const clone = (value) => value === undefined ? undefined : JSON.parse(JSON.stringify(value));
     const same = (left, right) => JSON.stringify(left) === JSON.stringify(right);
 
-    let tables = {Window: [], Negative: [], Schedule: [], Dns: [], Dnp: [], Settings: []};
+    let tables = {Window: [], Negative: [], Schedule: [], Dns: [], Dnp: [], Removal: [], Settings: []};
 
     /** Take the tables of fields (data-schema of the editor's container). */
     function setTables(value) {
@@ -134,15 +134,18 @@
         return outside || falling ? complaint(path, points, allowed) : null;
     }
 
-    /** The complaint about one plain field, or null. */
-    function fieldComplaint(row, value, path) {
+    /** The texts that must not be empty. */
+    const NOT_EMPTY = {Dnp: "captioner", Removal: "text"};
+
+    /** The complaint about one plain field of `model`, or null. */
+    function fieldComplaint(model, row, value, path) {
         if (row.kind === "points") return pointsComplaint(value, path, row.allowed);
         const isAllowed = value === null ? row.null : {
             choice: () => row.choices.includes(value),
             number: () => inRange(value, row),
             integer: () => Number.isInteger(value) && inRange(value, row),
             boolean: () => typeof value === "boolean",
-            text: () => isNumber(value) || typeof value === "string" && (row.name !== "captioner" || value.trim() !== ""),
+            text: () => isNumber(value) || typeof value === "string" && (NOT_EMPTY[model] !== row.name || value.trim() !== ""),
         }[row.kind]();
         return isAllowed ? null : complaint(path, value, row.allowed);
     }
@@ -163,7 +166,7 @@
                 if (isObject(value) && row.kind === "object") found.push(...modelComplaints(row.model, value, at + "."));
                 else if (!(value === null && row.null)) found.push(complaint(at, value, row.allowed));
             } else {
-                const wrong = fieldComplaint(row, value, at);
+                const wrong = fieldComplaint(model, row, value, at);
                 if (wrong) found.push(wrong);
             }
         }
@@ -215,6 +218,18 @@
         return null;
     }
 
+    /** Rules between the fields of a removal (Removal.check). */
+    function removalComplaint(removal, path) {
+        const {gone, back} = removal;
+        const wrong = windowComplaint(removal, path);
+        if (wrong) return wrong;
+        if (gone !== null && back !== null && back < gone) {
+            return complaint(path + "back", back, `at least gone (${general(gone)})`, reprFloat(back));
+        }
+        if (!removal.anchor || removal.region !== "everywhere") return null;
+        return complaint(path + "anchor", true, "false where the region is everywhere: there is no rest to keep");
+    }
+
     /** Rules between the fields of an image prompt (ImagePrompt.check). */
     function imageComplaint(prompt, path) {
         const wrong = windowComplaint(prompt, path);
@@ -246,6 +261,10 @@
         if (full.dnp) check("dnp.", dnpComplaint, full.dnp);
         if (full.dns && full.dnp && !found.some((one) => one.path.startsWith("dns."))) {
             found.push(complaint("dns", full.dns, "null while dnp is on: it is either of them", reprLean("Dns", full.dns)));
+        }
+        if (full.remove) check("remove.", removalComplaint, full.remove);
+        if (full.remove && full.dns && !found.some((one) => one.path.startsWith("remove"))) {
+            found.push(complaint("remove", String(full.remove.text).trim(), "null while dns is on: it is the opposite of the prompt's text"));
         }
         full.images.forEach((prompt, index) => check(`images[${index}].`, imageComplaint, prompt));
         if (full.images.length && full.dns && !found.some((one) => one.path.startsWith("images"))) {

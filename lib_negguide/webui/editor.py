@@ -11,12 +11,12 @@ from typing import Any, Dict, List, Sequence
 
 from lib_negguide import presets
 from lib_negguide.schedule import TRAIN_STEPS, reference_sigmas
-from lib_negguide.settings import Dnp, Dns, ImagePrompt, Negative, Schedule, Settings, Window, fields
+from lib_negguide.settings import Dnp, Dns, ImagePrompt, Negative, Removal, Schedule, Settings, Window, fields
 
 CAPTIONERS = ("auto", "webui", "blip-base", "blip-large", "blip2", "text")
 """Captioners that every page suggests."""
 
-MODELS = (Window, Negative, Schedule, Dns, Dnp, ImagePrompt, Settings)
+MODELS = (Window, Negative, Schedule, Dns, Dnp, ImagePrompt, Removal, Settings)
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "text"}
 
 
