@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 PORT   ?= 7862
 BIN     = $(VENV)/bin
+# Processes that share the tests, a file each at a time.
+WORKERS ?= 2
 # One OpenMP thread a process: on a busy machine two are many times slower.
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -27,7 +29,7 @@ demo: $(VENV)/ready
 	$(BIN)/python -m lib_negguide demo $(ARGS)
 
 test: $(VENV)/ready browser lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
