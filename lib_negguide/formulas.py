@@ -44,6 +44,27 @@ def perp_neg(d_c: torch.Tensor, d_u: torch.Tensor, negatives: Sequence[Tuple[tor
     return -sum(weight * perp(d_n - d_u) for d_n, weight in negatives)
 
 
+def regional(difference: torch.Tensor, scale: float, strength: torch.Tensor) -> torch.Tensor:
+    """-(s - 1)/s strength (d_n - d_u): what to add to d_c before guidance of ``scale`` s, which must not be 0.
+
+    ``difference``: d_n - d_u; ``strength`` (B, 1, H, W), weight times region. Then ``cfg(d_c + this, d_u, s)`` is
+    ``cfg(d_c, d_u + strength (d_n - d_u), s)``: the negative stands in the unconditional place
+    (Ban et al., 2406.02965, eq. 4, its weight after muerrilla's NPW) where strength is 1, the
+    empty prompt where it is 0, and d_u itself stays what it is.
+    """
+    return (1.0 - scale) / scale * strength * difference
+
+
+def anchored(guided: torch.Tensor, plain: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """mask guided + (1 - mask) plain; where mask (B, 1, H, W) is 0 this is ``plain`` to the bit, and ``guided`` where it is 1.
+
+    With ``plain`` the guided x0 of another run of the same seed at the same call, a sampler that treats
+    every element alike takes all that lies outside the mask where that run takes it. The blending of
+    known and new parts at every step is that of Lugmayr et al., RePaint (2201.09865), eq. 8.
+    """
+    return torch.where(mask > 0.0, torch.lerp(plain, guided, mask), plain)
+
+
 def mix(embeddings: Sequence[Tuple[torch.Tensor, float]]) -> torch.Tensor:
     """sum_i a_i E_i over embeddings (B, T_i, C) of whole 77-token chunks, or pooled ones (B, C).
 

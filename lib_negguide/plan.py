@@ -13,7 +13,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from lib_negguide.schedule import inside, strength
-from lib_negguide.settings import Schedule, Window
+from lib_negguide.settings import Removal, Schedule, Window
 
 SIGMA_LOW, SIGMA_HIGH = 2e-3, 200.0
 """Noise levels beyond which no model is sampled."""
@@ -45,6 +45,11 @@ class Term:
     def strength(self, sigma: float) -> float:
         w = self.window
         return strength(sigma, w.start, w.stop, w.weight, w.curve, w.points)
+
+
+def joins(removal: Removal) -> bool:
+    """Whether a removal is an ordinary negative of the plan: in the whole picture, from start to stop, nobody looking."""
+    return removal.search == "window" and removal.region == "everywhere"
 
 
 @dataclass(frozen=True)
@@ -84,17 +89,20 @@ class GuidancePlan:
 
     @classmethod
     def build(cls, schedule: Schedule, sigmas: Sequence[float], box_is_empty: bool = False,
-              caption: Optional[Window] = None) -> GuidancePlan:
+              caption: Optional[Window] = None, remove: Optional[Removal] = None) -> GuidancePlan:
         """Plan a run over these falling ``sigmas`` (of a full run, before img2img cuts it short).
 
         Negatives without text are left out; so is the box when no picture has one.
-        ``caption``: when each picture's caption acts (DNP); ``None`` where there is none.
+        ``caption``: when each picture's caption acts (DNP); ``None`` where there is none. ``remove``: a removal, which
+        has a term where it is an ordinary negative (:func:`joins`); what else it is, :mod:`lib_negguide.removal` does.
         """
         schedule = schedule.in_sigma(sigmas)
         terms = [] if box_is_empty else [Term(BOX, schedule.box)]
         terms += [Term(TEXT, negative, negative.text) for negative in schedule.negatives if negative.text.strip()]
         if caption is not None:
             terms.append(Term(CAPTION, caption.in_sigma(sigmas)))
+        if remove is not None and joins(remove):
+            terms.append(Term(TEXT, remove.in_sigma(sigmas), remove.text))
         return cls(tuple(terms), schedule.combine)
 
     def at(self, step: StepInfo) -> StepPlan:
@@ -126,13 +134,16 @@ class GuidancePlan:
                     found[subset] = None
         return list(found)
 
-    def texts(self, subset: Subset, box_texts: Sequence[str], captions: Optional[Sequence[str]] = None) -> List[str]:
-        """The negative prompt of a subset for each picture, given the pictures' box texts and captions."""
+    def texts(self, subset: Subset, box_texts: Sequence[str], captions: Optional[Sequence[str]] = None, also: str = "") -> List[str]:
+        """The negative prompt of a subset for each picture, given the pictures' box texts and captions.
+
+        ``also``: a text behind them, that of a removal.
+        """
         terms = [self.terms[index] for index in subset]
         joined_texts = []
         for picture, box in enumerate(box_texts):
             own = {BOX: box, CAPTION: captions[picture] if captions else ""}
-            texts = [own.get(term.source, term.text) for term in terms]
+            texts = [*(own.get(term.source, term.text) for term in terms), also]
             joined_texts.append(", ".join(text for text in texts if text.strip()))
         return joined_texts
 

@@ -104,17 +104,22 @@ class Store:
 
 
 def picture_of(prompt: ImagePrompt, store: Store, path: str = "image") -> Optional[Image]:
-    """The picture (RGB) that an image prompt names; ``None`` for noise alone.
+    """The picture (RGB) that an image prompt names; ``None`` for noise alone. Raises as :func:`picture_in`."""
+    return picture_in(prompt.image, store, path, prompt.name)
+
+
+def picture_in(text: str, store: Store, path: str = "image", name: str = "") -> Optional[Image]:
+    """The picture (RGB) in a text: base64, a data URL or a reference; ``None`` where it is empty. ``name``: for people.
 
     Raises :class:`SettingsError` naming the field (``path``) for what is no picture, or is not in the store.
     """
-    text = prompt.image.strip()
+    text = text.strip()
     if not text:
         return None
     if text.startswith(MARK):
         image = store.get(text)
         if image is None:
-            called = f'"{prompt.name}" ' if prompt.name else ""
+            called = f'"{name}" ' if name else ""
             raise SettingsError(path, text, f"a picture that is stored here: {called}is not, or no longer; choose its file again")
         return image
     try:

@@ -33,8 +33,8 @@ class Removal(Window):
         help="Who says whether it is there. presence: the predictions themselves. attention: how much the picture attends to its words. "
              "clip: CLIP on a preview. caption: a captioner on a preview.")
     every: int = pydantic.Field(
-        1, ge=1, le=20, step=1, title="Look every", allowed="a whole number from 1 to 20",
-        help="Look at every so many calls while it does not act.")
+        2, ge=1, le=20, step=1, title="Look every", allowed="a whole number from 1 to 20",
+        help="Look, and predict the negative, at every so many calls; between them what was seen last holds.")
     gone: Optional[float] = pydantic.Field(
         None, title="Gone below", allowed="a number, or null for the detector's own",
         help="Presence below which it counts as gone, in the detector's unit. Empty: the detector's own.")

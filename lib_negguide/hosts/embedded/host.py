@@ -3,138 +3,33 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from dataclasses import dataclass
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
 
-from lib_negguide import formulas
 from lib_negguide.cache import Pictures
 from lib_negguide.errors import HostError, SettingsError
-from lib_negguide.hosts.embedded import checkpoint
+from lib_negguide.hosts.embedded import checkpoint, removal
+from lib_negguide.hosts.embedded.guidance import Guidance, OnStep
 from lib_negguide.hosts.embedded.result import Result
 from lib_negguide.hosts.embedded.samplers import Levels, Sampler, noise_levels
 from lib_negguide.hosts.embedded.samplers import sampler as sampler_named
-from lib_negguide.hosts.embedded.text import Condition
-from lib_negguide.image_prompt.injection import Injection
-from lib_negguide.image_prompt.prompt import NEGATIVE, POSITIVE, ImagePrompts
-from lib_negguide.plan import CAPTION, GuidancePlan, StepInfo
+from lib_negguide.image_prompt.prompt import ImagePrompts
+from lib_negguide.plan import CAPTION, GuidancePlan
 from lib_negguide.settings import Schedule, Settings
 from lib_negguide.trace import Trace
 
 LATENT_CHANNELS, FACTOR = 4, 8
 SMALL = 50_000_000  # parameters of a UNet that gains little from a second thread
 
-OnStep = Callable[[int, int, float], None]
-"""Called after each model call with its number from 0, their count, and sigma; what it raises ends the run."""
 Images = Union[ImagePrompts, Sequence[ImagePrompts], None]
 """Image prompts of a batch: the same for all, or one for each picture."""
+Start = Callable[["Run", slice], Tuple[torch.Tensor, int]]
+"""From a prepared run, and which of the pictures are its, to the x at which it begins and that level's number.
 
-
-@dataclass
-class Guidance:
-    """One batch's guided denoiser: asks the plan at each call and predicts what it names.
-
-    ``cond``: (B, T, C) of the prompts; ``box_texts``: the pictures' ordinary negative prompts; ``captions``: their
-    captions (DNP). ``cfg_scale`` is below 0 for DNS. ``images``: image prompts, of each picture its own.
-    """
-
-    model: checkpoint.Model
-    levels: Levels
-    plan: GuidancePlan
-    cond: Condition
-    box_texts: Sequence[str]
-    cfg_scale: float
-    size: Tuple[int, int]
-    captions: Optional[Sequence[str]] = None
-    calls: int = 0
-    on_step: Optional[OnStep] = None
-    images: Sequence[ImagePrompts] = ()
-    trace: Trace = field(init=False)
-    _inside: Optional[Injection] = None
-    _texts: Dict[tuple, Condition] = field(default_factory=dict)
-    _mixed: Dict[tuple, Condition] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        names = self.images[0].names if self.images else ()
-        self.trace = Trace((*(term.name for term in self.plan.terms), *names))
-
-    @contextmanager
-    def injecting(self) -> Iterator[None]:
-        """Image prompts act inside."""
-        if not self.images:
-            yield
-            return
-        with Injection(self.model.unet) as self._inside:
-            yield
-        self._inside = None
-
-    def __call__(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """Guided x0 (B, 4, h, w) of ``x`` at the level ``sigma`` (no dimension)."""
-        level, call = float(sigma), len(self.trace.calls)
-        step = self.plan.at(StepInfo(level, call))
-        branches = [self._of_texts((index,)) for index, _ in step.branches]
-        d_u, d_c, *d_n = self.predict(x, sigma, [self._unconditional(step.uncond), self.cond, *branches])
-        if branches:
-            pairs = [(d, weight) for d, (_, weight) in zip(d_n, step.branches)]
-            d_c = d_c + (formulas.perp_neg(d_c, d_u, pairs) if step.perp else formulas.three_branch(d_u, pairs))
-        if self.images:
-            step = replace(step, strengths=(*step.strengths, *self.images[0].strengths(level)))
-        self.trace.record(level, step)
-        if self.on_step is not None:
-            self.on_step(call, self.calls, level)
-        return formulas.cfg(d_c, d_u, self.cfg_scale)
-
-    def _of_texts(self, subset: Tuple[int, ...]) -> Condition:
-        if subset not in self._texts:
-            self._texts[subset] = self.model.encode(self.plan.texts(subset, self.box_texts, self.captions), negative=True)
-        return self._texts[subset]
-
-    def _unconditional(self, uncond) -> Condition:
-        """The sum of a mixture; made once for each that differs."""
-        if uncond not in self._mixed:
-            parts = [(self._of_texts(subset), coefficient) for subset, coefficient in uncond]
-            crossattn = formulas.mix([(part.crossattn, c) for part, c in parts])
-            pooled = None if parts[0][0].pooled is None else formulas.mix([(part.pooled, c) for part, c in parts])
-            if len(self._mixed) > 8:  # a curve has a mixture of its own at each call
-                self._mixed.clear()
-            self._mixed[uncond] = Condition(crossattn, pooled)
-        return self._mixed[uncond]
-
-    def predict(self, x: torch.Tensor, sigma: torch.Tensor, conditions: List[Condition]) -> List[torch.Tensor]:
-        """x0 under each condition: one forward for those of equal token counts."""
-        groups: Dict[int, List[int]] = {}
-        for index, condition in enumerate(conditions):
-            groups.setdefault(condition.crossattn.shape[1], []).append(index)
-        out: List[torch.Tensor] = [x] * len(conditions)
-        for members in groups.values():
-            if self.images:
-                # What stands for the prompt has the positive pictures, everything else the unconditional place's.
-                sides = [POSITIVE if member == 1 else NEGATIVE for member in members]
-                self._inside.begin([prompts.rows(float(sigma))[side] for side in sides for prompts in self.images])
-            for index, part in zip(members, self._forward(x, sigma, [conditions[i] for i in members])):
-                out[index] = part
-        return out
-
-    def _forward(self, x: torch.Tensor, sigma: torch.Tensor, conditions: List[Condition]) -> Sequence[torch.Tensor]:
-        model, count = self.model, len(conditions)
-        scale = (sigma**2 + 1.0) ** 0.5
-        rows = torch.cat([x / scale] * count).to(model.dtype)
-        timesteps = self.levels.timestep(sigma).expand(len(rows)).to(model.device)
-        extra = {}
-        if conditions[0].pooled is not None:
-            width, height = self.size
-            ids = torch.tensor([[height, width, 0, 0, height, width]], device=model.device, dtype=model.dtype)
-            pooled = torch.cat([condition.pooled for condition in conditions])
-            extra["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": ids.expand(len(rows), 6)}
-        context = torch.cat([condition.crossattn for condition in conditions])
-        out = model.unet(rows, timesteps, encoder_hidden_states=context, return_dict=False, **extra)[0].to(x.dtype)
-        xs = torch.cat([x] * count)
-        if model.prediction == "v":
-            denoised = xs / scale**2 - out * (sigma / scale)
-        else:
-            denoised = xs - out * sigma
-        return denoised.chunk(count)
+May be called twice for the same pictures, and may set ``blend`` or ``plain`` of the run's guidance.
+"""
 
 
 @dataclass
@@ -201,13 +96,13 @@ class EmbeddedHost:
             return settings
         if _asked(settings, "dns") is not None:
             return GuidancePlan(())
-        dnp = _asked(settings, "dnp")
+        dnp, remove = _asked(settings, "dnp"), _asked(settings, "remove")
         if isinstance(settings, Settings):
             settings = settings.schedule() if settings.enabled else Schedule()
         box_is_empty = not any(text.strip() for text in box_texts)
         caption = dnp.window if dnp is not None and any(text.strip() for text in captions or ()) else None
         # The last level is where the run ends; no call is made there.
-        return GuidancePlan.build(settings, sigmas[:-1].tolist(), box_is_empty, caption)
+        return GuidancePlan.build(settings, sigmas[:-1].tolist(), box_is_empty, caption, remove)
 
     def prepare(
         self,
@@ -223,8 +118,13 @@ class EmbeddedHost:
         size: Tuple[int, int] = (512, 512),
         on_step: Optional[OnStep] = None,
         images: Images = None,
+        detector=None,
+        mask=None,
     ) -> Run:
-        """One batch, ready to sample; arguments as :meth:`sample`."""
+        """One batch, ready to sample; arguments as :meth:`sample`.
+
+        ``detector``: of a removal (:mod:`lib_negguide.detectors`), by default "presence"; ``mask``: where it may act.
+        """
         if any(side % FACTOR or not 16 <= side <= 4096 for side in size):
             raise SettingsError("size", f"{size[0]}x{size[1]}", f"multiples of {FACTOR} from 16 to 4096")
         if len(prompts) != len(seeds):
@@ -252,7 +152,8 @@ class EmbeddedHost:
         with torch.no_grad():
             cond = self.model.encode(prompts)
         guidance = Guidance(self.model, self.levels, plan, cond, boxes, cfg_scale, size, captions, chosen.calls(sigmas), on_step,
-                            _each(images, len(prompts)))
+                            _each(images, len(prompts)),
+                            removal.removing(_asked(settings, "remove"), sigmas, len(prompts), cfg_scale, detector, mask))
         return Run(guidance, chosen, scheduler, sigmas, first, noise)
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int], settings=Settings(), *, batch_size: int = 16, captioner=None,
@@ -267,6 +168,8 @@ class EmbeddedHost:
 
         Auto-DNP is the whole of it in one call: see :func:`lib_negguide.hosts.embedded.dns.auto` for ``captioner``,
         ``cache``, ``clip`` and ``on_dns_step``; with ``captions``, one a picture, there are no negative pictures.
+        Of a removal: ``mask``, a Pillow image or a tensor (1 or B, 1, H, W), white where it may act; ``open_captioner`` and
+        ``open_clip``, for its detector, see :func:`lib_negguide.hosts.embedded.removal.opened`.
         """
         if _asked(settings, "dnp") is not None:
             from lib_negguide.hosts.embedded.dns import auto
@@ -278,25 +181,47 @@ class EmbeddedHost:
     @torch.no_grad()
     def sample_once(self, prompts: Sequence[str], seeds: Sequence[int], settings=Settings(), *, batch_size: int = 16,
                     negative_prompts: Union[str, Sequence[str]] = "", captions: Optional[Sequence[str]] = None,
-                    on_step: Optional[OnStep] = None, images: Images = None, **options) -> Result:
-        """One sampling of all pictures; of auto-DNP the last, which needs ``captions``. Otherwise as :meth:`sample`."""
-        boxes = [negative_prompts] * len(prompts) if isinstance(negative_prompts, str) else list(negative_prompts)
-        prompted, pictures, run = _each(images, len(prompts)), [], None
-        batches = -(-len(prompts) // batch_size)
-        for number in range(batches):
-            part = slice(number * batch_size, (number + 1) * batch_size)
-            counted = _counted(on_step, number, batches)
-            of_part = None if captions is None else captions[part]
-            with self.threads():
-                run = self.prepare(prompts[part], seeds[part], settings, boxes[part], of_part, on_step=counted,
-                                   images=prompted[part], **options)
-                latents = run.finish(run.between(run.latents))
-                if not torch.isfinite(latents).all():
-                    raise HostError("NegGuide: the model gave numbers that are not finite; try another precision (--dtype)")
-                pictures.append(self.model.decode(latents))
-        if run is None:
+                    on_step: Optional[OnStep] = None, images: Images = None, mask=None, start: Optional[Start] = None,
+                    open_captioner=None, open_clip=None, **options) -> Result:
+        """One sampling of all pictures; of auto-DNP the last, which needs ``captions``. Otherwise as :meth:`sample`.
+
+        ``start``: where the runs begin, by default at their first latents and level.
+        """
+        if not prompts:
             raise SettingsError("prompts", list(prompts), "at least one")
-        return Result(torch.cat(pictures), run.guidance.trace, run.scheduler)
+        boxes = [negative_prompts] * len(prompts) if isinstance(negative_prompts, str) else list(negative_prompts)
+        prompted, mask = _each(images, len(prompts)), removal.mask_of(_asked(settings, "remove"), mask)
+        with removal.opened(self, _asked(settings, "remove"), open_captioner, open_clip) as detectors:
+
+            def part_of(part: slice, on_step: Optional[OnStep]) -> removal.Part:
+                of_part = None if captions is None else captions[part]
+                own = mask if mask is None or len(mask) == 1 else mask[part]
+
+                def prepare(chosen) -> Run:
+                    return self.prepare(prompts[part], seeds[part], chosen, boxes[part], of_part, on_step=on_step, images=prompted[part],
+                                        detector=detectors(prompts[part]), mask=own, **options)
+
+                return removal.Part(prepare, (lambda run: (run.latents, 0)) if start is None else (lambda run: start(run, part)))
+
+            if removal.searches(settings):
+                return removal.searched(self, settings, prompts, part_of, detectors, on_step)
+            made, batches = [], -(-len(prompts) // batch_size)
+            for number in range(batches):
+                part = part_of(slice(number * batch_size, (number + 1) * batch_size), _counted(on_step, number, batches))
+                with self.threads():
+                    run, recorded = removal.anchored(part, settings)
+                    made.append((self.pictures(run, run.between(*part.begin(run))), run, recorded))
+        pictures, runs, recorded = zip(*made)
+        result = Result(torch.cat(pictures), Trace.joined([run.guidance.trace for run in runs]), runs[-1].scheduler)
+        result.recorded = recorded[-1]
+        return result
+
+    def pictures(self, run: Run, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) of latents at the last level of a run; raises :class:`HostError` where these are no numbers."""
+        latents = run.finish(x)
+        if not torch.isfinite(latents).all():
+            raise HostError("NegGuide: the model gave numbers that are not finite; try another precision (--dtype)")
+        return self.model.decode(latents)
 
 
 def _asked(settings, name: str):
@@ -329,3 +254,11 @@ class _Noise:
 
     def __call__(self) -> torch.Tensor:
         return torch.stack([torch.randn(self._shape, generator=g) for g in self._generators]).to(self._device)
+
+    def state(self) -> List[torch.Tensor]:
+        """Where every picture's numbers are, for :meth:`restore`."""
+        return [generator.get_state() for generator in self._generators]
+
+    def restore(self, states: Sequence[torch.Tensor]) -> None:
+        for generator, state in zip(self._generators, states):
+            generator.set_state(state)

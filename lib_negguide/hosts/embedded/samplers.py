@@ -116,12 +116,16 @@ def dpmpp_2m(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor, noise: Noi
 
 @dataclass(frozen=True)
 class Sampler:
-    """``scheduler``: the one that "automatic" means. ``orders``: model calls a step, the last being single."""
+    """``scheduler``: the one that "automatic" means. ``orders``: model calls a step, the last being single.
+
+    ``remembers``: a step needs what an earlier one knew, so a run cannot be cut between steps.
+    """
 
     name: str
     step: Callable[[Denoise, torch.Tensor, torch.Tensor, Noise], torch.Tensor]
     scheduler: str = "uniform"
     orders: int = 1
+    remembers: bool = False
 
     def calls(self, sigmas: torch.Tensor) -> int:
         """Model calls over these levels (the last being where the run ends)."""
@@ -133,7 +137,7 @@ _LIST = (
     Sampler("Euler", euler),
     Sampler("Euler a", euler_ancestral),
     Sampler("Heun", heun, orders=2),
-    Sampler("DPM++ 2M", dpmpp_2m, scheduler="karras"),
+    Sampler("DPM++ 2M", dpmpp_2m, scheduler="karras", remembers=True),
     # With eta 0, DDIM (2010.02502, eq. 12) is Euler in these coordinates, over levels of its own.
     Sampler("DDIM", euler, scheduler="ddim"),
 )

@@ -1,0 +1,176 @@
+"""Does a picture that is being sampled show a thing? Detectors of one form, each with its own scale and its own price.
+
+``presence`` needs the removal's own prediction and nothing else, ``clip`` and ``caption`` a preview (a decoded x0), and
+``attention`` the host's probes. High means: it is there.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Callable, ContextManager, Dict, Iterator, List, Optional, Protocol, Sequence
+
+import torch
+
+from lib_negguide import captioners, metrics
+from lib_negguide.errors import HostError
+from lib_negguide.settings import Removal
+from lib_negguide.wording import plain
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lib_negguide.captioners import Captioner
+    from lib_negguide.metrics import ClipScores
+    from lib_negguide.removal import Seen
+
+NAMES = ("presence", "attention", "clip", "caption")
+COSTS: Dict[str, str] = {
+    "presence": "one prediction a look while it does not act, none while it acts",
+    "attention": "one prediction a look while it does not act, and the maps of some layers",
+    "clip": "a decoded preview and one call of CLIP's image encoder a look",
+    "caption": "a decoded preview and a caption a look",
+}
+"""What a look of each detector costs one picture."""
+
+
+class Detector(Protocol):
+    """``gone`` and ``back``: its own thresholds; ``looks``: so many looks in a row below ``gone`` switch off;
+    ``needs_negative``: whether it looks at the removal's own prediction."""
+
+    name: str
+    gone: float
+    back: float
+    looks: int
+    needs_negative: bool
+
+    def presence(self, seen: Seen, pictures: Sequence[int]) -> torch.Tensor:
+        """(K,) of these pictures of a call, higher where it is more surely there."""
+        ...
+
+
+class OnPictures(Protocol):
+    """A detector that can also look at finished pictures; ``prompts``: where in the batch they stand, by ``numbers``."""
+
+    gone: float
+
+    def of_pictures(self, images: Sequence[Image], numbers: Sequence[int]) -> List[float]:
+        ...
+
+
+class Presence:
+    """From the predictions alone: ||d_c - d_u||^2 / (||d_c - d_u||^2 + ||d_n - d_u||^2), 0 to 1.
+
+    The presence signal ||d_c - d_u||^2 - ||d_c - d_n||^2 of 2606.29801 is 2 <d_c - d_u, d_n - d_u> - ||d_n - d_u||^2; of its
+    two parts the second tells nearly all. It falls with the noise level and grows with the size of the latent, and so does
+    ||d_c - d_u||^2; their ratio r does not, in eps and in x0 form alike. While the thing forms, the empty prompt's
+    picture of this noise shows it too and the negative asks for little else (r about 3); where it does not, the negative
+    has to bring it about (r 10 to 70). This is 1 / (1 + r).
+    """
+
+    name, needs_negative, looks = "presence", True, 1
+    gone, back = 0.09, 0.14
+
+    def presence(self, seen: Seen, pictures: Sequence[int]) -> torch.Tensor:
+        towards, away = (part.square().sum((1, 2, 3)) for part in seen.differences(pictures))
+        tiny = torch.finfo(torch.float32).tiny
+        return towards / (towards + away).clamp_min(tiny)
+
+
+class Preview:
+    """What detectors that look at pictures share."""
+
+    needs_negative, looks = False, 1
+
+    def presence(self, seen: Seen, pictures: Sequence[int]) -> torch.Tensor:
+        if seen.preview is None:
+            raise HostError("NegGuide: this host shows no previews")
+        return torch.tensor(self.of_pictures(seen.preview(list(pictures)), list(pictures)), dtype=torch.float32)
+
+    def of_pictures(self, images: Sequence[Image], numbers: Sequence[int]) -> List[float]:
+        raise NotImplementedError
+
+
+class Clip(Preview):
+    """CLIP's own probability (its cosines times its logit scale of 100) that a preview shows "prompt, text", not "prompt"."""
+
+    name, gone, back = "clip", 0.4, 0.6
+    SCALE = 100.0
+
+    def __init__(self, clip: ClipScores, text: str, prompts: Sequence[str]):
+        self._clip = clip
+        bare = [plain(prompt) for prompt in prompts]
+        self._texts = [(f"{prompt}, {plain(text)}".strip(" ,"), prompt) for prompt in bare]
+
+    def of_pictures(self, images: Sequence[Image], numbers: Sequence[int]) -> List[float]:
+        rows = self._clip.pictures(images)
+        return [float((self.SCALE * (self._clip.texts(self._texts[number]) @ row)).softmax(0)[0]) for row, number in zip(rows, numbers)]
+
+
+class Caption(Preview):
+    """A captioner on a preview: 1 where its caption says one of the text's parts (between commas), else 0."""
+
+    name, gone, back = "caption", 0.5, 0.5
+
+    def __init__(self, captioner: Captioner, text: str):
+        self._captioner, self._text = captioner, text
+
+    def of_pictures(self, images: Sequence[Image], numbers: Sequence[int]) -> List[float]:
+        return [float(said(self._text, caption)) for caption in self._captioner.caption(images)]
+
+
+def said(text: str, caption: str) -> bool:
+    """Does a caption have all words of one of the text's parts (between commas), in singular or plural?"""
+    words = {_stem(word) for word in re.findall(r"\w+", caption.lower())}
+    parts = [[_stem(word) for word in re.findall(r"\w+", part.lower())] for part in plain(text).split(",")]
+    return any(part and words.issuperset(part) for part in parts)
+
+
+def _stem(word: str) -> str:
+    return re.sub(r"(?<=\w\w)e?s$", "", word)
+
+
+def there(detector: OnPictures, removal: Removal, images: Sequence[Image], numbers: Sequence[int]) -> List[bool]:
+    """Does each finished picture show it? ``numbers``: the pictures' places in the batch that the detector was opened for."""
+    gone = detector.gone if removal.gone is None else removal.gone
+    return [value >= gone for value in detector.of_pictures(images, numbers)]
+
+
+Open = Callable[[], ContextManager[Any]]
+"""Opens a captioner, or a :class:`ClipScores`, for a ``with`` block."""
+Make = Callable[[Sequence[str]], Any]
+"""Gives the :class:`Detector` of a batch, by its prompts, or ``None`` where nobody looks."""
+
+
+@contextmanager
+def opened(removal: Removal, *, captioner: Optional[Open] = None, clip: Optional[Open] = None, attention: Optional[Make] = None,
+           final: bool = False) -> Iterator[Make]:
+    """What makes the detectors of a removal's batches; its weights are loaded inside.
+
+    ``captioner``, ``clip``: by default blip-base and the CLIP of the scores; ``attention``: the host's own. ``final``: for
+    detectors that look at finished pictures (:func:`there`), as the search of Ban et al. does: clip where the settings say so,
+    else the captioner. Raises what says which weights are missing, and where they belong.
+    """
+    name = removal.detector
+    if name == "attention" and attention is None and removal.search == "loop":
+        raise HostError('NegGuide: the detector "attention" is not to be had on this host')
+    if not final and removal.search != "loop":
+        yield lambda prompts: None
+    elif name == "clip":
+        with (clip or metrics.opened)() as scores:
+            yield lambda prompts: Clip(scores, removal.text, prompts)
+    elif name == "caption" or final:
+        with (captioner or _captioner)() as talker:
+            yield lambda prompts: Caption(talker, removal.text)
+    else:
+        yield attention if name == "attention" else lambda prompts: Presence()
+
+
+@contextmanager
+def nobody() -> Iterator[Make]:
+    """In place of :func:`opened` where nothing is removed."""
+    yield lambda prompts: None
+
+
+def _captioner() -> ContextManager[Any]:
+    return captioners.opened("auto")
