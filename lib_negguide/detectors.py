@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, ContextManager, Dict, Iterator,
 import torch
 
 from lib_negguide import captioners, metrics
+from lib_negguide.captioners import How
 from lib_negguide.errors import HostError
 from lib_negguide.settings import Removal
 from lib_negguide.wording import plain
@@ -65,11 +66,11 @@ class Presence:
     two parts the second tells nearly all. It falls with the noise level and grows with the size of the latent, and so does
     ||d_c - d_u||^2; their ratio r does not, in eps and in x0 form alike. While the thing forms, the empty prompt's
     picture of this noise shows it too and the negative asks for little else (r about 3); where it does not, the negative
-    has to bring it about (r 10 to 70). This is 1 / (1 + r).
+    has to bring it about (r 10 to 70). This is 1 / (1 + r); off at r = 25, on again at r = 10.
     """
 
     name, needs_negative, looks = "presence", True, 1
-    gone, back = 0.09, 0.14
+    gone, back = 0.0385, 0.09
 
     def presence(self, seen: Seen, pictures: Sequence[int]) -> torch.Tensor:
         towards, away = (part.square().sum((1, 2, 3)) for part in seen.differences(pictures))
@@ -112,11 +113,14 @@ class Caption(Preview):
 
     name, gone, back = "caption", 0.5, 0.5
 
+    HOW = How(beams=1, min_tokens=1, max_tokens=30)
+    """As cheap as a caption can be: there is one at each look."""
+
     def __init__(self, captioner: Captioner, text: str):
         self._captioner, self._text = captioner, text
 
     def of_pictures(self, images: Sequence[Image], numbers: Sequence[int]) -> List[float]:
-        return [float(said(self._text, caption)) for caption in self._captioner.caption(images)]
+        return [float(said(self._text, caption)) for caption in self._captioner.caption(images, self.HOW)]
 
 
 def said(text: str, caption: str) -> bool:

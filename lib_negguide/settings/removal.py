@@ -21,6 +21,12 @@ class Removal(Window):
 
     text: str = pydantic.Field(
         ..., title="Remove", allowed="a text that is not empty", help="What is to go, in the words of a negative prompt: glasses.")
+    start: Optional[float] = pydantic.Field(
+        9.0, ge=0, title="Start", allowed="a number from 0, or null for the first step",
+        help="Noise level, fraction of the run or step from which it may act. Later, more of the picture stays and less goes.")
+    stop: Optional[float] = pydantic.Field(
+        2.0, ge=0, title="Stop", allowed="a number from 0, or null for the last step",
+        help="Where it ceases at the latest: what is there by then stays, and what is not there does not come.")
     weight: float = pydantic.Field(
         2.0, ge=0, le=4, step=0.05, title="Strength", allowed="a number from 0 to 4",
         help="How strongly it is pushed away where it is. 1: as an ordinary negative prompt.")

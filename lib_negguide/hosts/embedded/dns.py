@@ -75,8 +75,9 @@ def dns_settings(dnp: Dns) -> Settings:
 
 
 def dns_options(dnp: Dnp, options: Dict[str, Any]) -> Dict[str, Any]:
-    """The options of the run, with the steps and size of its negative pictures; no other negative acts in them, nor image prompts."""
-    kept = {name: value for name, value in options.items() if name not in ("negative_prompts", "captions", "on_step", "images")}
+    """The options of the run, with the steps and size of its negative pictures; nothing else acts in them, and they begin with noise."""
+    without = ("negative_prompts", "captions", "on_step", "images", "mask", "start", "open_captioner", "open_clip")
+    kept = {name: value for name, value in options.items() if name not in without}
     least = 2 if str(kept.get("sampler")).lower() == "ddim" else 1
     steps, size = kept.get("steps", 30), kept.get("size", (512, 512))
     return {**kept, "steps": max(least, dns.steps_of(dnp, steps)), "size": dns.size_of(dnp, size)}
