@@ -15,14 +15,14 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-from modules import devices, paths_internal, processing, scripts, shared
+from modules import paths_internal, processing, scripts, shared
 from PIL import Image
 
-from lib_negguide import clip_model, dns, metrics
+from lib_negguide import dns
 from lib_negguide.cache import Pictures
 from lib_negguide.dns import Negative, Wanted
 from lib_negguide.errors import SettingsError
-from lib_negguide.hosts.a1111 import interrogator, memory
+from lib_negguide.hosts.a1111 import clip, interrogator
 from lib_negguide.hosts.a1111.denoiser import check_scale
 from lib_negguide.hosts.a1111.identity import identity, networks
 from lib_negguide.hosts.a1111.nested import Stopped, nested, stop_if_asked, undisturbed
@@ -155,7 +155,7 @@ def _negatives(p, dnp: Dnp, kind, prompts, seeds, subseeds, kept: Optional[Pictu
             yield opened
 
     def score(images: Sequence[Any], texts: Sequence[str]) -> List[float]:
-        with clip() as opened:
+        with clip.opened() as opened:
             return opened.similarities(images, texts)
 
     return dns.negatives(
@@ -169,21 +169,7 @@ def check(p, dnp: Dnp) -> None:
     interrogator.check(dnp)
     check_scores(dnp)
     if dnp.several == "best" and dnp.samples > 1:
-        clip_model.find(*_clip_place())
-
-
-def _clip_place() -> Tuple[str, List[Path], bool]:
-    """What :func:`lib_negguide.clip_model.find` takes; fetched where captioners may be."""
-    return shared.opts.negguide_clip or "auto", [Path(paths_internal.models_path) / "CLIP"], bool(shared.opts.negguide_captioner_downloads)
-
-
-@contextmanager
-def clip() -> Iterator[metrics.ClipScores]:
-    """CLIP, where and as long as the captioner is, for a ``with`` block."""
-    spec, folders, downloads = _clip_place()
-    memory.make_room()
-    with metrics.opened(spec, folders=folders, device=devices.device_interrogate, keep=interrogator.keep(), downloads=downloads) as opened:
-        yield opened
+        clip.check()
 
 
 # In the life of a request (webui/script.py).
@@ -251,7 +237,7 @@ def _compared(dnp: Dnp) -> bool:
 def check_scores(dnp: Dnp) -> None:
     """Is CLIP there, if pictures are to be compared?"""
     if _compared(dnp):
-        clip_model.find(*_clip_place())
+        clip.check()
 
 
 def _plain_pictures(p, run: Run, texts: Resolved) -> List[Any]:
@@ -276,7 +262,7 @@ def compare(p, images: torch.Tensor) -> None:
 def _compare(p, run: Run, images: torch.Tensor) -> None:
     first = p.iteration * p.batch_size
     numbers = [n for n in range(len(images)) if first + n < len(run.plain) and run.plain[first + n] is not None]
-    with undisturbed(p), clip() as opened:
+    with undisturbed(p), clip.opened() as opened:
         prompts = [p.all_prompts[first + n] for n in numbers]
         made = opened.scores([_as_picture(images[n]) for n in numbers], prompts)
         plain = opened.scores([run.plain[first + n] for n in numbers], prompts)

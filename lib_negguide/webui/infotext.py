@@ -26,6 +26,12 @@ CAPTION = "NegGuide caption"
 SCORES = "NegGuide scores"
 """Of each picture: CLIP's cosines with and without the caption, of the whole prompt and of its least part."""
 
+REMOVED = "NegGuide removed"
+"""Of each picture: at which calls something was removed from it. To read; pasting does it anew."""
+
+REMOVAL = "NegGuide removal"
+"""In the API's ``info`` only: what was seen and done for it at each call of each picture, and what that cost."""
+
 DNP = "NegGuide DNP"
 """In the API's ``info`` only: where the captions came from."""
 
@@ -33,7 +39,7 @@ TRACE = "NegGuide trace"
 """In the API's ``info`` only: what was done at each model call."""
 
 
-class _InfoOnly(dict):
+class InfoOnly(dict):
     """A dictionary that JSON shows and the infotext leaves out: the host calls what is callable, and drops ``None``."""
 
     def __call__(self, **_kwargs) -> None:
@@ -63,7 +69,7 @@ def _with_caption(run: Run, number: int) -> Settings:
 def write_captions(p, run: Run) -> None:
     """Note in ``info`` where the captions came from, and what has come of them."""
     if run.negatives is not None:
-        p.extra_generation_params[DNP] = _InfoOnly(dnp.told(run))
+        p.extra_generation_params[DNP] = InfoOnly(dnp.told(run))
 
 
 def scores_text(scores: Optional[Dict[str, Any]]) -> Optional[str]:
@@ -89,13 +95,32 @@ def _of_each(request, value: Callable[[int], Optional[str]]) -> Callable[..., Op
 
 def write_trace(p, passes: List[Any]) -> None:
     """Note what was done in the passes of a batch."""
-    p.extra_generation_params[TRACE] = _InfoOnly(
+    p.extra_generation_params[TRACE] = InfoOnly(
         passes=[{"pass": "hires" if done.hires else "first", **done.trace.to_dict()} for done in passes])
+
+
+def write_removal(p, run: Run) -> None:
+    """Note what a removal did in the pictures sampled so far."""
+    if not run.removed:
+        return
+    p.extra_generation_params[REMOVED] = _of_each(p, lambda number: removed_text(run, number))
+    p.extra_generation_params[REMOVAL] = InfoOnly(text=run.settings.remove.text, pictures=[
+        {"picture": number, "extra_evaluations": sum(done["extra_evaluations"] for done in removed.passes), "passes": removed.passes}
+        for number, removed in sorted(run.removed.items())])
+
+
+def removed_text(run: Run, number: int) -> Optional[str]:
+    """``glasses: calls 4-11 of 30, σ 5.1 to 1.6``; of two passes ``…; hires calls 1-3 of 10, …``."""
+    removed = run.removed.get(number)
+    if removed is None:
+        return None
+    parts = [("hires " if done["pass"] == "hires" else "") + told for done, told in zip(removed.passes, removed.told)]
+    return f"{run.settings.remove.text}: " + "; ".join(parts)
 
 
 def remove(p) -> None:
     """X/Y/Z cells share one dictionary: drop what another cell has left in it."""
-    for key in (ON, SCHEDULE, CAPTION, SCORES, DNP, TRACE, NOTE):
+    for key in (ON, SCHEDULE, CAPTION, SCORES, REMOVED, REMOVAL, DNP, TRACE, NOTE):
         p.extra_generation_params.pop(key, None)
 
 

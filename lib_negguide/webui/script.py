@@ -5,7 +5,7 @@ from __future__ import annotations
 from modules import scripts
 
 from lib_negguide.errors import NegGuideError
-from lib_negguide.hosts.a1111 import denoiser, images
+from lib_negguide.hosts.a1111 import denoiser, images, masks, removal
 from lib_negguide.hosts.a1111.report import answer, refuse, take_back_refusal, tell
 from lib_negguide.hosts.a1111.run import ATTRIBUTE, Run, run_of
 from lib_negguide.webui import accordion, dnp, gallery, infotext, request
@@ -32,7 +32,7 @@ class NegGuideScript(scripts.Script):
         try:
             settings = request.settings_of(p, args)
             if settings.enabled:
-                settings = images.by_reference(settings)
+                settings = masks.by_reference(images.by_reference(settings))
         except NegGuideError as error:
             refuse(p, error)
             return
@@ -40,6 +40,8 @@ class NegGuideScript(scripts.Script):
             if request.idle_axes(p):
                 tell(p, "is off: the axes of the plot change nothing. Enable it, or add the axis " + request.SWITCH)
             return
+        if request.idle_removal(p, settings):
+            tell(p, "removes nothing: axes of the plot say how, but nobody says what. Add the axis " + request.REMOVE)
         run = Run(p, settings)
         setattr(p, ATTRIBUTE, run)
         if settings.dnp is not None:
@@ -56,6 +58,8 @@ class NegGuideScript(scripts.Script):
             denoiser.check_model(p)
             if run.settings.dns is not None:
                 denoiser.check_scale(p)
+            if run.settings.remove is not None:
+                removal.check(p, run.settings)
             run.settings = denoiser.settings_in_sigma(p, run.settings)
             run.images()  # what is missing is said before anything is sampled
             infotext.write(p, run)
@@ -80,6 +84,8 @@ class NegGuideScript(scripts.Script):
         run = run_of(p)
         if run is not None and p.iteration == 0:
             infotext.write_trace(p, run.passes)
+        if run is not None:
+            infotext.write_removal(p, run)
 
     def postprocess_batch(self, p, *args, **kwargs):
         dnp.compare(p, kwargs["images"])

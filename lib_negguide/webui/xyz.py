@@ -16,7 +16,7 @@ from lib_negguide.webui.request import AXES, REMOVE, SWITCH
 PREFIX = "[NegGuide] "
 
 ORDER = {"Preset": -2, REMOVE: -1, "DNP": 1}
-"""A preset sets whole windows: it comes first, then what is removed, the finer axes after it. Whether there is a caption at all comes last."""
+"""A preset sets whole windows: it comes first, then what is removed, the finer axes after it; last, whether there is a caption at all."""
 
 
 def add() -> None:

@@ -1,16 +1,14 @@
 """A1111's denoiser: where a plan becomes conditions and predictions.
 
-The unconditional condition is swapped in ``on_cfg_denoiser``, before the host runs the
-model. Negatives as branches of their own are predicted in ``on_cfg_denoised`` and change
-the conditional rows of the output in place: guidance is affine in them, so adding d to
-the prompt's prediction adds ``cfg_scale * d`` to the guided one, in eps and in x0 form
-alike, and the unconditional prediction (which CFG++ samplers use) stays what it is.
+The unconditional condition is swapped in ``on_cfg_denoiser``, before the host runs the model; what else is predicted
+(branches, a removal's negative) in ``on_cfg_denoised``, see ``predictions.py``. Guided predictions of a run without its
+removal are noted, and put in place, in ``on_cfg_after_cfg``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from typing import Any, List, Optional, Sequence, Tuple
 
@@ -18,13 +16,12 @@ import torch
 from modules import shared
 
 from lib_negguide.errors import HostError, SettingsError
-from lib_negguide.formulas import perp_neg, three_branch
 from lib_negguide.hosts import conditions
-from lib_negguide.hosts.a1111 import images
+from lib_negguide.hosts.a1111 import images, predictions, removal
 from lib_negguide.hosts.a1111.noise import full_run, sigma_of_call
 from lib_negguide.hosts.a1111.report import Refused, answer, tell
 from lib_negguide.hosts.a1111.run import Run, run_of
-from lib_negguide.plan import StepInfo, StepPlan, Subset
+from lib_negguide.plan import StepInfo, Subset
 from lib_negguide.settings import Schedule, Settings
 
 
@@ -81,22 +78,36 @@ def on_cfg_denoiser(params) -> None:
 
 
 def on_cfg_denoised(params) -> None:
-    """Callback after the host ran the model: add the negatives that are branches of their own."""
+    """Callback after the host ran the model: add the negatives that are predicted on their own."""
     images.predicted(params)
-    branches = params.inner_model.__dict__.pop(_Branches.KEY, None)
-    if branches is None:
+    announced = predictions.announced(params.inner_model)
+    if announced is None:
         return
     try:
-        branches.apply(params.x, params.inner_model)
+        announced.apply(params.x, params.inner_model)
     except Exception as error:
-        branches.run.error = error if branches.run.nested else answer(branches.call.denoiser.p, error)
+        announced.run.error = error if announced.run.nested else answer(announced.call.denoiser.p, error)
 
 
-def on_cfg_after_cfg(_params) -> None:
-    """Callback after the host has combined its predictions: what was set for this call is as before."""
+def on_cfg_after_cfg(params) -> None:
+    """Callback after the host has combined its predictions: keep what a removal leaves; what was set for this call is as before."""
+    _put_back()
+    while _plain:
+        run, denoiser = _plain.pop()
+        try:
+            removal.after_call(run, denoiser, params)
+        except Exception as error:
+            run.error = error if run.nested else answer(denoiser.p, error)
+
+
+def _put_back() -> None:
     while _borrowed:
         denoiser, name, value = _borrowed.pop()
         setattr(denoiser, name, value)
+
+
+_plain: List[Tuple[Run, Any]] = []
+"""(run, denoiser) of the running model call, where a removal keeps to a run without it, or that run is at work."""
 
 
 _borrowed: List[Tuple[Any, str, Any]] = []
@@ -112,7 +123,8 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
     """The unconditional condition of this call; ``None`` leaves the host's own, untouched, where that is the right one."""
     denoiser = params.denoiser
     p = denoiser.p
-    on_cfg_after_cfg(None)  # the call before may have failed
+    _put_back()  # the call before may have failed
+    _plain.clear()
     current = run.current
     if current is None or current.hires != bool(p.is_hr_pass):
         current = run.begin_pass(p)
@@ -122,13 +134,15 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
     step = current.plan.at(StepInfo(sigma, denoiser.step))
     host, mark = conditions.split_mark(params.text_uncond)
 
-    def condition(subset: Subset) -> Any:
-        if subset == current.box:
+    def condition(subset: Subset, also: str = "", rows: Optional[Sequence[int]] = None) -> Any:
+        if subset == current.box and not also:
             return host
-        schedules = run.schedules(p, subset)
+        schedules = run.schedules(p, subset, also)
         conditions.check_rows(schedules, host)
-        return conditions.at_step(schedules, denoiser.step)
+        return conditions.at_step(schedules if rows is None else [schedules[row] for row in rows], denoiser.step)
 
+    if current.recording is not None or current.plain is not None:
+        _plain.append((run, denoiser))
     skipped = current.away is None and _host_skips_uncond(denoiser, params.sigma)
     shown = images.announce(run, params, sigma, skipped)
     if current.away is not None:
@@ -144,9 +158,17 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
         uncond = conditions.marked(conditions.weighted(parts), mark, params.text_uncond)
     if current.away is None:
         _warn_of_call(p, denoiser, params, uncond)
-    if negatives:
-        setattr(denoiser.inner_model, _Branches.KEY, _Branches(run, params, step, negatives))
-    current.trace.record(sigma, replace(step, strengths=(*step.strengths, *shown)))
+    step = replace(step, strengths=(*step.strengths, *shown))
+    wanted, without = removal.wanted(current, denoiser, sigma), None
+    if any(wanted):
+        rows = [picture for picture, wants in enumerate(wanted) if wants]
+        parts = [(condition(subset, current.remove.text, rows), coefficient) for subset, coefficient in step.uncond]
+        without = conditions.marked(conditions.weighted(parts), None if mark is None else mark[rows], params.text_uncond)
+    if negatives or wanted:
+        scale = removal.scale_of(denoiser)
+        setattr(denoiser.inner_model, predictions.KEY, predictions.Predictions(run, params, sigma, scale, step, negatives, wanted, without))
+    if not wanted:
+        current.trace.record(sigma, step)
     return uncond
 
 
@@ -175,63 +197,6 @@ def _warn_of_call(p, denoiser, params, uncond: Optional[Any]) -> None:
         tell(p, f'the setting "Pad prompt/negative prompt (v0)" cuts negatives off after {params.text_cond.shape[1]} tokens')
 
 
-@dataclass
-class _Branches:
-    """Negatives to be predicted on their own after the host's predictions of the same call.
-
-    Kept on the sampler's model wrapper, which lives as long as one sampling pass.
-    ``call``: the host's parameters, read only after all extensions had their turn.
-    """
-
-    run: Run
-    call: Any
-    step: StepPlan
-    negatives: Sequence[Tuple[Any, float]]
-
-    KEY = "negguide_branches"
-
-    def apply(self, x_out: torch.Tensor, model) -> None:
-        """Add the branches to the conditional rows of ``x_out`` (cond rows, then B uncond rows; (rows, C, H, W))."""
-        weights = self._prompt_weights()
-        pictures = len(weights)
-        d_u = x_out[-pictures:]
-        predictions = [(self._predict(model, condition, pictures), weight) for condition, weight in self.negatives]
-        if self.step.perp:
-            delta = perp_neg(self._guided(x_out, d_u, weights), d_u, predictions)
-        else:
-            delta = three_branch(d_u, predictions)
-        shares = [(picture, a) for picture, parts in enumerate(weights) for a in conditions.delta_weights(parts)]
-        change = torch.stack([delta[picture] * a for picture, a in shares])
-        x_out[: len(shares)] += change.to(x_out)
-
-    def _prompt_weights(self) -> List[List[float]]:
-        """Weights of the parts of every picture's prompt (several with AND)."""
-        cond = self.call.denoiser.sampler.sampler_extra_args["cond"]
-        return [[part.weight for part in parts] for parts in cond.batch]
-
-    @staticmethod
-    def _guided(x_out: torch.Tensor, d_u: torch.Tensor, weights: List[List[float]]) -> torch.Tensor:
-        """d_u + sum_i w_i (p_i - d_u): what the host guides towards."""
-        guided, row = [], 0
-        for picture, parts in enumerate(weights):
-            guided.append(d_u[picture] + sum(w * (x_out[row + i] - d_u[picture]) for i, w in enumerate(parts)))
-            row += len(parts)
-        return torch.stack(guided)
-
-    def _predict(self, model, condition: Any, pictures: int) -> torch.Tensor:
-        """The model's prediction under one negative, on the rows of the unconditional ones."""
-        if self.run.acting is not None:
-            self.run.acting.begin_branch(pictures)
-        image_cond = self.call.image_cond[-pictures:]
-        if isinstance(condition, dict):
-            cond = {**condition, "c_concat": [image_cond]}
-        elif shared.sd_model.model.conditioning_key == "crossattn-adm":
-            cond = {"c_crossattn": [condition], "c_adm": image_cond}
-        else:
-            cond = {"c_crossattn": [condition], "c_concat": [image_cond]}
-        return model(self.call.x[-pictures:], self.call.sigma[-pictures:], cond=cond)
-
-
 def before_sampling(p, uc: Any) -> None:
     """Once before each sampling pass: plan and encode; level negatives of unequal length, which the host cannot stack."""
     run = run_of(p)
@@ -248,6 +213,8 @@ def before_sampling(p, uc: Any) -> None:
             _hand_over(p.sampler, uc, levelled)
         if run.current.images is not None:
             images.act_in(p.sampler, run, p)
+        if run.settings.remove is not None:
+            removal.act_in(p.sampler, run, p)
     except Exception as error:
         run.error = answer(p, error)
 
@@ -283,6 +250,8 @@ def after_sampling(p, args) -> None:
         tell(p, f'did not act: the CFG denoiser callback never came for sampler "{p.sampler_name}"; '
                 "another extension has probably replaced the sampler or the denoiser")
         return
+    if run.settings.remove is not None:
+        removal.tell_what_did_not(run, p)
     for name in _never(run):
         tell(p, f'"{name}" did not act: no model call of this run falls into its window')
     skipped = sum(done.skipped_calls for done in run.passes)

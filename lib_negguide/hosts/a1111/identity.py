@@ -42,13 +42,13 @@ ADDED = ("sd_lora", "sd_hypernetwork")
 """Options that name a network which the host adds to every prompt."""
 
 
-def identity(p, dns: Dns, steps: int, size: Tuple[int, int], image: Any = None, prompt: str = "") -> Dict[str, Any]:
+def identity(p, dns: Optional[Dns], steps: int, size: Tuple[int, int], image: Any = None, prompt: str = "") -> Dict[str, Any]:
     """``image``: the one that img2img starts from. ``prompt``: for the files of networks and embeddings that it names."""
     return {
         "host": "a1111", "negguide": __version__, "torch": torch.__version__, "device": _device(),
         "checkpoint": _file(_checkpoint(p).filename), "vae": _vae(p), "networks": networks(prompt),
-        "flags": {name: _plain(value) for name, value in vars(shared.cmd_opts).items() if name.startswith(FLAGS)},
-        "options": _options(p), "request": _request(p), "image": _plain(image), "away": dns.away(p.cfg_scale),
+        "flags": {name: content(value) for name, value in vars(shared.cmd_opts).items() if name.startswith(FLAGS)},
+        "options": _options(p), "request": _request(p), "image": content(image), "away": None if dns is None else dns.away(p.cfg_scale),
         "steps": steps, "size": list(size)}
 
 
@@ -75,8 +75,8 @@ def _request(p) -> Dict[str, Any]:
     names = {field.name for field in dataclasses.fields(p) if field.init and not field.name.startswith("hr_")} - NOT_OF_THE_PICTURE
     if getattr(p, "init_images", None) is None:
         names.discard("denoising_strength")  # of the hires pass
-    fields = {name: _plain(getattr(p, name, None)) for name in sorted(names)}
-    fields.update(kind=type(p).__name__, token_merging_ratio=p.get_token_merging_ratio(), mask=_plain(getattr(p, "image_mask", None)))
+    fields = {name: content(getattr(p, name, None)) for name in sorted(names)}
+    fields.update(kind=type(p).__name__, token_merging_ratio=p.get_token_merging_ratio(), mask=content(getattr(p, "image_mask", None)))
     second_only = getattr(p, "enable_hr", False) and shared.opts.hires_fix_refiner_pass == "second pass"
     fields["refiner_checkpoint"] = None if second_only else _refiner(p)
     return fields
@@ -92,7 +92,7 @@ def _options(p) -> Dict[str, Any]:
     for name, info in shared.opts.data_labels.items():
         if info.do_not_save or name in OTHER_OPTIONS or (info.section and info.section[0] in OTHER_SECTIONS):
             continue
-        values[name] = _plain(p.override_settings.get(name, getattr(shared.opts, name)))
+        values[name] = content(p.override_settings.get(name, getattr(shared.opts, name)))
     return values
 
 
@@ -119,16 +119,16 @@ def _file(path: Optional[str]) -> Any:
     return [os.path.abspath(path), stat.st_size, stat.st_mtime_ns]
 
 
-def _plain(value: Any) -> Any:
+def content(value: Any) -> Any:
     """A value for JSON; pictures and arrays by their content."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if np.isfinite(value) else str(value)
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [content(part) for part in value]
     if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): content(part) for key, part in value.items()}
     if isinstance(value, Image.Image):
         return [value.mode, list(value.size), hashlib.sha256(value.tobytes()).hexdigest()]
     if isinstance(value, np.ndarray):

@@ -8,9 +8,8 @@ and taken out when the sampler's own method ends, in whatever way.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import torch
 from modules import paths_internal, shared
@@ -19,6 +18,7 @@ from lib_negguide.captioners.devices import device_of, dtype_of
 from lib_negguide.errors import HostError, ModelError, NegGuideError
 from lib_negguide.hosts.a1111 import interrogator, memory
 from lib_negguide.hosts.a1111.report import answer, tell
+from lib_negguide.hosts.a1111.samplings import around_next
 from lib_negguide.image_prompt import encoder, files, injection, prompt
 from lib_negguide.image_prompt.checkpoints import Adapter, NoAdapter
 from lib_negguide.image_prompt.injection import Injection
@@ -27,6 +27,8 @@ from lib_negguide.image_prompt.store import Store, referenced
 from lib_negguide.settings import Settings
 
 _store: Optional[Store] = None
+spared: Callable[[], Iterable[str]] = tuple
+"""Texts whose pictures are not removed when there are too many; from whoever saves such texts."""
 
 
 def store() -> Store:
@@ -34,7 +36,7 @@ def store() -> Store:
     global _store
     folder = Path(paths_internal.data_path) / "negguide" / "images"
     if _store is None or _store.folder != folder:
-        _store = Store(folder)
+        _store = Store(folder, megabytes=lambda: shared.opts.negguide_images_megabytes, spared=lambda: spared())
     return _store
 
 
@@ -149,27 +151,16 @@ def acting(run) -> Iterator[None]:
 
 def act_in(sampler, run, p) -> None:
     """Let the pictures of a pass act in the sampler object that is about to sample it, once."""
-    own = {name: sampler.__dict__.get(name) for name in ("sample", "sample_img2img")}
-    ours: Dict[str, Any] = {}
 
-    def wrapped(method):
-        @wraps(method)
-        def call(*args, **kwargs):
-            try:
-                with acting(run):
-                    return method(*args, **kwargs)
-            except NegGuideError as error:  # of a hook
-                run.error = answer(p, error)
-                raise run.error from error
-            finally:
-                for name, before in own.items():
-                    if sampler.__dict__.get(name) is ours[name]:  # img2img keeps its sampler for the next batch
-                        delattr(sampler, name) if before is None else setattr(sampler, name, before)
-        return call
+    def around(sample):
+        try:
+            with acting(run):
+                return sample()
+        except NegGuideError as error:  # of a hook
+            run.error = answer(p, error)
+            raise run.error from error
 
-    for name in own:
-        ours[name] = wrapped(getattr(sampler, name))
-        setattr(sampler, name, ours[name])
+    around_next(sampler, around)
 
 
 def announce(run, params, sigma: float, skips_uncond: bool) -> Tuple[float, ...]:

@@ -6,36 +6,27 @@ random generators, the progress of the job. Here a copy of the request's ``p`` i
 
 from __future__ import annotations
 
-import random
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
-from modules import devices, extra_networks, processing, rng, sd_models, sd_samplers_common, shared
+from modules import extra_networks, processing, sd_models, shared
 from modules.sd_hijack import model_hijack
 
-from lib_negguide.dns import Interrupted
 from lib_negguide.hosts import conditions
-from lib_negguide.hosts.a1111 import images
+from lib_negguide.hosts.a1111 import images, removal
 from lib_negguide.hosts.a1111.denoiser import check_model, settings_in_sigma
 from lib_negguide.hosts.a1111.run import ATTRIBUTE, Run
+from lib_negguide.hosts.a1111.samplings import IMG2IMG, Jobs, Stopped, generators, steps_of, stop_if_asked
 from lib_negguide.settings import Dns, Settings
 
-IMG2IMG = processing.StableDiffusionProcessingImg2Img
+__all__ = ["Stopped", "nested", "stop_if_asked", "undisturbed"]
 
 _OF_ONE_RUN = ("sampler", "rng", "c", "uc", "hr_c", "hr_uc", "mask_for_overlay", "overlay_images", "color_corrections", "paste_to",
                "mask", "nmask", "init_latent", "image_conditioning", "extra_network_data")
 """Attributes of ``p`` that a generation fills in by itself."""
-
-
-class Stopped(Interrupted):
-    """The user ended a nested generation; ``skipped``: only that one, the request goes on."""
-
-    def __init__(self, skipped: bool):
-        super().__init__()
-        self.skipped = skipped
 
 
 def nested(
@@ -75,7 +66,7 @@ def nested(
     passes = 2 if hires_prompts else 1
     images: List[Any] = []
     with undisturbed(p):
-        jobs = _Jobs(p, len(cuts), passes, _steps_of(p, steps, passes))
+        jobs = Jobs(p, len(cuts), passes, steps_of(p, steps, passes))
         try:
             for number, cut in enumerate(cuts):
                 shared.state.textinfo = f"NegGuide: {label}" + (f" {number + 1}/{len(cuts)}" if len(cuts) > 1 else "")
@@ -139,9 +130,12 @@ def _made(own, settings: Optional[Settings]) -> List[Any]:
         if run is not None:
             check_model(own)
             run.settings = settings_in_sigma(own, run.settings)
-            run.begin_pass(own)
         level = conditions.levelled(unconditional_conditioning)
-        with images.acting(run) if run is not None else nullcontext():
+        with ExitStack() as acting:
+            if run is not None:
+                acting.enter_context(images.acting(run))
+                acting.enter_context(removal.acting(run))
+                run.begin_pass(own)
             samples = type(own).sample(own, conditioning, unconditional_conditioning if level is None else level, *args, **kwargs)
         if run is not None and run.error is not None:
             raise run.error
@@ -159,16 +153,6 @@ def _made(own, settings: Optional[Settings]) -> List[Any]:
         if began_with and shared.sd_model.sd_checkpoint_info != began_with[0]:  # the refiner is still there
             with sd_models.SkipWritingToConfig():
                 sd_models.reload_model_weights(info=began_with[0])
-
-
-def stop_if_asked() -> None:
-    """Raises :class:`Stopped` where the user has asked for it; a skip is taken by that."""
-    state = shared.state
-    if state.interrupted or state.stopping_generation:
-        raise Stopped(skipped=False)
-    if state.skipped:
-        state.skipped = False  # the request's own batches are not meant
-        raise Stopped(skipped=True)
 
 
 @contextmanager
@@ -194,7 +178,7 @@ def undisturbed(p) -> Iterator[None]:
         data = shared.opts.data
         keep.append(partial(data.__setitem__, name, data[name]) if name in data else partial(data.pop, name, None))
 
-    generators = _generators()
+    states = generators()
     for name in p.override_settings:
         option(name)
     attribute(shared.state, "textinfo")
@@ -209,64 +193,4 @@ def undisturbed(p) -> Iterator[None]:
         for put_back in keep:
             put_back()
         sd_models.apply_token_merging(shared.sd_model, ratio)
-        _generators(generators)
-
-
-def _generators(states: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-    """The states of all global random generators; given some, sets them."""
-    kinds = {"python": (random.getstate, random.setstate), "torch": (torch.get_rng_state, torch.set_rng_state)}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        kinds["cuda"] = torch.cuda.get_rng_state_all, torch.cuda.set_rng_state_all
-    if devices.device.type == "mps":
-        kinds["mps"] = torch.mps.get_rng_state, torch.mps.set_rng_state
-    if hasattr(rng, "nv_rng"):
-        kinds["nv"] = (lambda: copy(rng.nv_rng)), (lambda state: setattr(rng, "nv_rng", state))
-    if states is None:
-        return {kind: get() for kind, (get, _) in kinds.items()}
-    for kind, (_, put) in kinds.items():
-        if kind in states:
-            put(states[kind])
-    return states
-
-
-def _steps_of(p, steps: Optional[int], passes: int) -> int:
-    """Model steps of one nested job with all its passes, for the console's bar."""
-    if isinstance(p, IMG2IMG):
-        probe = copy(p)
-        probe.steps = steps or p.steps
-        return sd_samplers_common.setup_img2img_steps(probe)[1] + 1
-    return (steps or p.steps) + (passes - 1) * _hires_steps(p)
-
-
-def _hires_steps(p) -> int:
-    return getattr(p, "hr_second_pass_steps", 0) or p.steps
-
-
-class _Jobs:
-    """The nested jobs in the progress of the whole: added at the start, those that did not happen taken out at the end.
-
-    Counts the request's own jobs too where the host has not yet, as it would.
-    """
-
-    def __init__(self, p, count: int, passes: int, steps: int):
-        self.left, self.passes = count, passes
-        state, bar = shared.state, shared.total_tqdm
-        hires = bool(getattr(p, "enable_hr", False))
-        total = getattr(getattr(bar, "_tqdm", None), "total", None)
-        if state.job_count == -1:
-            state.job_count, total = p.n_iter, None
-        own = state.job_count
-        if hires and not state.processing_has_refined_job_count:
-            state.job_count *= 2
-            state.processing_has_refined_job_count = True
-            total = None
-        state.job_count += count * passes
-        if total is None:
-            total = own * (p.steps + _hires_steps(p) * hires)
-        bar.updateTotal(total + count * steps)
-
-    def done(self) -> None:
-        self.left -= 1
-
-    def end(self) -> None:
-        shared.state.job_count -= self.left * self.passes
+        generators(states)

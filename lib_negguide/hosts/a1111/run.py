@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 from modules import prompt_parser, sd_samplers, shared
 from modules.sd_hijack import model_hijack
@@ -12,8 +12,9 @@ from modules.sd_hijack import model_hijack
 from lib_negguide.dns import Negative
 from lib_negguide.hosts.a1111 import images
 from lib_negguide.image_prompt.prompt import ImagePrompts
-from lib_negguide.plan import BOX, GuidancePlan, Subset
-from lib_negguide.settings import Schedule, Settings
+from lib_negguide.plan import BOX, GuidancePlan, Subset, joins
+from lib_negguide.removal import Removing
+from lib_negguide.settings import Removal, Schedule, Settings
 from lib_negguide.trace import Trace
 
 ATTRIBUTE = "negguide_run"
@@ -30,8 +31,14 @@ class Pass:
     captions: Optional[Tuple[str, ...]] = None
     away: Optional[float] = None
     """The paper's s, where this pass makes a diffusion-negative picture."""
+    remove: Optional[Removal] = None
+    """What is removed in this pass, in sigma."""
+    removing: Optional[Removing] = None
+    recording: Optional[List[Any]] = None
+    """Takes what is left of each call, where this is the run without the removal; ``plain``: has that, where it is kept to."""
+    plain: Optional[List[Any]] = None
     checkpoint: Any = None
-    schedules: Dict[Subset, List[Any]] = field(default_factory=dict)
+    schedules: Dict[Tuple[Subset, str], List[Any]] = field(default_factory=dict)
     images: Optional[ImagePrompts] = None
     skipped_calls: int = 0
 
@@ -47,13 +54,22 @@ class Pass:
         return None if any(self.box_texts) else ()
 
 
+@dataclass
+class Removed:
+    """What a removal did in one picture. ``passes``: of each sampling pass, JSON-ready; ``told``: in words, one a pass."""
+
+    passes: List[Dict[str, Any]] = field(default_factory=list)
+    told: List[str] = field(default_factory=list)
+
+
 class Run:
     """NegGuide's state for one ``p``.
 
     ``nested``: ``p`` is not the request's own, and who made it answers for its errors. Of auto-DNP, for all pictures of
     the job: ``negatives``, their captions and where they come from, or ``None``; ``given``: they are a script's;
     ``resolved``, prompts and seeds that they were made for; ``plain``, the pictures without captions, for comparison;
-    ``scores`` by number of the picture. ``acting``: the hooks of image prompts, while a sampler is at work.
+    ``scores`` by number of the picture. ``acting``: the hooks of image prompts, while a sampler is at work. Of a removal:
+    ``make``, while a sampler is at work, gives what removes in a pass; ``removed``, what was done, by number of the picture.
     """
 
     def __init__(self, p, settings: Settings, nested: bool = False):
@@ -70,7 +86,9 @@ class Run:
         self.passes: List[Pass] = []
         self.error: Optional[Exception] = None
         self.acting: Optional[images.Acting] = None
-        self._caches: Dict[Tuple[bool, Subset], List[Any]] = {}
+        self.make: Optional[Callable[[Any, Pass], Optional[Removing]]] = None
+        self.removed: Dict[int, Removed] = {}
+        self._caches: Dict[Tuple[bool, Subset, str], List[Any]] = {}
         self._images: Dict[Any, Optional[ImagePrompts]] = {}
 
     def belongs_to(self, p) -> bool:
@@ -80,20 +98,34 @@ class Run:
     def begin_batch(self) -> None:
         self.current, self.passes = None, []
 
-    def begin_pass(self, p) -> Pass:
-        """Plan a sampling pass and encode what it needs; ``p`` is about to sample, its LoRAs and checkpoint are loaded."""
-        hires = bool(p.is_hr_pass)
+    def begin_pass(self, p, remove: Union[Removal, None, bool] = True) -> Pass:
+        """Plan a sampling pass and encode what it needs; ``p`` is about to sample, its LoRAs and checkpoint are loaded.
+
+        ``remove``: in place of what the settings remove.
+        """
+        hires, remove = bool(p.is_hr_pass), self.settings.remove if remove is True else remove
         box_texts = tuple(p.hr_negative_prompts if hires else p.negative_prompts)
         captions = self._captions_of_batch(p)
-        plan, away = self._plan(hires, box_texts, captions), None
+        plan, away = self._plan(hires, box_texts, captions, remove), None
         if self.settings.dns is not None:
             away = self.settings.dns.away(p.cfg_scale)
         pictures = self.images()
         names = (*(term.name for term in plan.terms), *(pictures.names if pictures else ()))
-        self.current = Pass(hires, plan, box_texts, Trace(names), captions, away, images=pictures)
+        self.current = Pass(hires, plan, box_texts, Trace(names), captions, away, remove, images=pictures)
         self.passes.append(self.current)
+        if self.make is not None:
+            self.current.removing = self.make(p, self.current)
         self.encode(p)
         return self.current
+
+    def begin_pass_again(self, p, remove: Optional[Removal]) -> Pass:
+        """The same pass anew, with this removal, in place of the last one."""
+        self.passes.pop()
+        return self.begin_pass(p, remove)
+
+    def removed_of(self, number: int) -> Removed:
+        """What a removal did in the picture of this number in the job."""
+        return self.removed.setdefault(number, Removed())
 
     def _captions_of_batch(self, p) -> Optional[Tuple[str, ...]]:
         if self.negatives is None:
@@ -101,15 +133,16 @@ class Run:
         own = self.negatives[p.iteration * p.batch_size:(p.iteration + 1) * p.batch_size]
         return tuple(negative.text for negative in own)
 
-    def _plan(self, hires: bool, box_texts: Tuple[str, ...], captions: Optional[Tuple[str, ...]]) -> GuidancePlan:
+    def _plan(self, hires: bool, box_texts: Tuple[str, ...], captions: Optional[Tuple[str, ...]],
+              remove: Optional[Removal]) -> GuidancePlan:
         settings = self.settings
         if settings.dns is not None:  # away from the prompt, from nothing else
             return GuidancePlan(())
         schedule: Schedule = settings.schedule(hires)
         if captions is None:
-            return GuidancePlan.build(schedule, (), box_is_empty=not any(box_texts))
+            return GuidancePlan.build(schedule, (), box_is_empty=not any(box_texts), remove=remove)
         without_box = settings.dnp.use == "replace" or not any(box_texts)
-        return GuidancePlan.build(schedule, (), box_is_empty=without_box, caption=settings.dnp.window)
+        return GuidancePlan.build(schedule, (), box_is_empty=without_box, caption=settings.dnp.window, remove=remove)
 
     def encode(self, p) -> None:
         """(Re-)encode every text that the pass can need, for the checkpoint that is loaded now."""
@@ -119,6 +152,8 @@ class Run:
         current.schedules = {}
         for subset in current.plan.subsets():
             self.schedules(p, subset)
+            if current.remove is not None and not joins(current.remove):
+                self.schedules(p, subset, current.remove.text)
 
     def images(self) -> Optional[ImagePrompts]:
         """Image prompts for the checkpoint that is loaded now, made once; ``None`` where there are none."""
@@ -127,14 +162,14 @@ class Run:
             self._images[checkpoint] = images.prepared(self.settings)
         return self._images.get(checkpoint)
 
-    def schedules(self, p, subset: Subset) -> List[Any]:
-        """The prompt-editing schedules of a subset's joined texts, one a picture."""
+    def schedules(self, p, subset: Subset, also: str = "") -> List[Any]:
+        """The prompt-editing schedules of a subset's joined texts, and of ``also`` behind them, one a picture."""
         current = self.current
-        if subset not in current.schedules:
-            texts = current.plan.texts(subset, current.box_texts, current.captions)
-            cache = self._caches.setdefault((current.hires, subset), [None, None])
-            current.schedules[subset] = _encoded(p, texts, current.hires, cache)
-        return current.schedules[subset]
+        if (subset, also) not in current.schedules:
+            texts = current.plan.texts(subset, current.box_texts, current.captions, also)
+            cache = self._caches.setdefault((current.hires, subset, also), [None, None])
+            current.schedules[subset, also] = _encoded(p, texts, current.hires, cache)
+        return current.schedules[subset, also]
 
 
 def run_of(p) -> Optional[Run]:

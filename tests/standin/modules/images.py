@@ -17,6 +17,19 @@ def image_grid(pictures, batch_size=1, rows=None):
     return grid
 
 
+def resize_image(resize_mode, picture, width, height, upscaler_name=None):
+    """0: to this size; 1: cropped to its shape; 2: whole, the rest filled with the picture's edges."""
+    if resize_mode == 0:
+        return picture.resize((width, height), Image.LANCZOS)
+    ratio = [width / picture.width, height / picture.height]
+    scale = max(ratio) if resize_mode == 1 else min(ratio)
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.LANCZOS)
+    left, top = (width - picture.width) // 2, (height - picture.height) // 2
+    whole = picture.resize((width, height)).convert("RGB")
+    whole.paste(picture, (left, top))
+    return whole
+
+
 def save_image(picture, path, basename, seed=None, prompt=None, extension="png", info=None, suffix="", p=None, **_known):
     """A numbered PNG with its infotext; (path, None), as the host answers."""
     os.makedirs(path, exist_ok=True)
