@@ -141,7 +141,7 @@ class Painter:
             return Made(shown.image, gallery.infotext_of(p, shown, form.dnp), caption=given or shown.caption)
 
     def scores(self) -> AbstractContextManager:
-        return auto_dnp.clip()
+        return auto_dnp.clip.opened()
 
     def _request(self, cell: Cell):
         form = self.form
