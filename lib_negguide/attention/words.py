@@ -41,6 +41,11 @@ class Tokens:
                 raise SettingsError(field, name, "words that the text says")
         return cls(tuple(name for name, _ in words), tuple(places), len(ids))
 
+    @classmethod
+    def whole(cls, ids: Sequence[int], padding: int, name: str) -> Tokens:
+        """All that a text says, as one word; ``padding``: the id that fills chunks up."""
+        return cls((name,), (tuple(at for at, one in enumerate(ids) if at % CHUNK not in (0, CHUNK - 1) and one != padding),), len(ids))
+
     def columns(self, total: int) -> torch.Tensor:
         """(total, words), 1 where a token belongs to a word.
 

@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from lib_negguide import world
 from lib_negguide.attention import ratio
 from lib_negguide.attention.probes import Probe, every
 from lib_negguide.attention.watch import Attention, Watch
 from lib_negguide.attention.words import Tokens
 from lib_negguide.errors import HostError
 from lib_negguide.image_prompt.injection import cross_attention
+from lib_negguide.settings import Settings
 
 LAYER = "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
 
@@ -164,3 +166,19 @@ def test_half_precision(unet):
         forward(unet, x, context), forward(half, x.bfloat16(), context.bfloat16())
         for full, rough in zip(one.look(), two.look(context=context.bfloat16()[:1])):
             assert rough.weights.dtype == torch.float32 and (full.weights[0] - rough.weights[0]).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("asked", [{"detector": "attention"}, {"region": "attention"}, {"detector": "attention", "region": "attention"}])
+def test_a_removal_by_attention(host, asked):
+    """The loop runs by it, its looks cost no prediction, and its hooks are gone."""
+    before = hooks(host.model.unet)
+    settings = Settings.parse({"remove": {"text": "glasses", "start": None, "stop": None, "gone": 0.0, "every": 1, **asked}})
+    result = host.sample([world.PROMPT] * 2, [1, 2], settings, steps=3, cfg_scale=5.0, size=world.SIZE)
+    calls = [call.removal for call in result.trace.calls]
+    assert hooks(host.model.unet) == before
+    assert all(0 < share <= 1 for call in calls for share in call.shares)
+    if "detector" in asked:
+        assert all(0.5 < value < 1.5 for call in calls for value in call.presence)
+        off = settings.copy(update={"remove": settings.remove.copy(update={"gone": 9.0, "back": 9.0, "every": 1})})
+        shown = host.sample([world.PROMPT], [1], off, steps=4, cfg_scale=5.0, size=world.SIZE).trace
+        assert [call.removal.predicted for call in shown.calls][-1] == (False,) and shown.calls[-1].removal.presence[0] is not None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
 from lib_negguide import formulas
+from lib_negguide.attention.watch import Watch
 from lib_negguide.hosts.embedded import checkpoint
 from lib_negguide.hosts.embedded.result import pil
 from lib_negguide.hosts.embedded.samplers import Levels
@@ -32,7 +33,8 @@ class Guidance:
     ``cond``: (B, T, C) of the prompts; ``box_texts``: the pictures' ordinary negative prompts; ``captions``: their
     captions (DNP). ``cfg_scale`` is below 0 for DNS. ``images``: image prompts, of each picture its own. ``removing``: what
     takes something out of the pictures; ``plain``: guided x0 of each call of the run without it, which stays outside its
-    region. ``record``: takes the guided x0 of each call; ``blend``: changes it last, from (x0, x, sigma).
+    region. ``watch``: the removal's words in the pictures' attention. ``record``: takes the guided x0 of each call;
+    ``blend``: changes it last, from (x0, x, sigma).
     """
 
     model: checkpoint.Model
@@ -50,6 +52,7 @@ class Guidance:
     plain: Optional[Sequence[torch.Tensor]] = None
     record: Optional[List[torch.Tensor]] = None
     blend: Optional[Blend] = None
+    watch: Optional[Watch] = None
     trace: Trace = field(init=False)
     _inside: Optional[Injection] = None
     _texts: Dict[tuple, Condition] = field(default_factory=dict)
@@ -63,11 +66,12 @@ class Guidance:
 
     @contextmanager
     def injecting(self) -> Iterator[None]:
-        """Image prompts act inside."""
-        if not self.images:
-            yield
-            return
-        with Injection(self.model.unet) as self._inside:
+        """Image prompts act inside, and attention is watched."""
+        with ExitStack() as stack:
+            if self.images:
+                self._inside = stack.enter_context(Injection(self.model.unet))
+            if self.watch is not None:
+                stack.enter_context(self.watch)
             yield
         self._inside = None
 
@@ -107,6 +111,7 @@ class Guidance:
             return pil(self.model.decode(formulas.cfg(d_c, d_u, self.cfg_scale)))
 
         seen.preview = preview
+        seen.attention = None if self.watch is None else self.watch.maps
         delta = self.removing.change(seen)
         guided = formulas.cfg(seen.d_c if delta is None else seen.d_c + delta, seen.d_u, self.cfg_scale)
         return guided if self.plain is None else self.removing.anchored(guided, self.plain[seen.call])
@@ -141,6 +146,9 @@ class Guidance:
         everyone = list(range(len(x)))
         pictures = [(rows or {}).get(index, everyone) for index in range(len(conditions))]
         out: List[torch.Tensor] = [x] * len(conditions)
+        if self.watch is not None:  # the prompts are the second condition
+            self.watch.begin([number if member == 1 else None
+                              for members in groups.values() for member in members for number in pictures[member]])
         for members in groups.values():
             if self.images:
                 # What stands for the prompt has the positive pictures, everything else the unconditional place's.

@@ -151,9 +151,11 @@ class EmbeddedHost:
         first = noise() * ((1.0 + sigmas[0] ** 2) ** 0.5 if chosen.name == "DDIM" else sigmas[0])
         with torch.no_grad():
             cond = self.model.encode(prompts)
+            watch = removal.watched(self.model, _asked(settings, "remove"))
         guidance = Guidance(self.model, self.levels, plan, cond, boxes, cfg_scale, size, captions, chosen.calls(sigmas), on_step,
                             _each(images, len(prompts)),
-                            removal.removing(_asked(settings, "remove"), sigmas, len(prompts), cfg_scale, detector, mask))
+                            removal.removing(_asked(settings, "remove"), sigmas, len(prompts), cfg_scale, detector, mask, watch),
+                            watch=watch)
         return Run(guidance, chosen, scheduler, sigmas, first, noise)
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int], settings=Settings(), *, batch_size: int = 16, captioner=None,

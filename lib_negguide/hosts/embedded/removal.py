@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable, ContextManager, List, Optional,
 import torch
 
 from lib_negguide import detectors, regions, removal
+from lib_negguide.attention.watch import Attention, Watch
+from lib_negguide.attention.words import Tokens
 from lib_negguide.detectors import Detector, Make
 from lib_negguide.errors import SettingsError
 from lib_negguide.hosts.embedded.result import Result, Search, pil
@@ -19,6 +21,7 @@ from lib_negguide.settings import Dnp, Removal, Settings
 from lib_negguide.trace import RemovalCall, Trace
 
 if TYPE_CHECKING:
+    from lib_negguide.hosts.embedded.checkpoint import Model
     from lib_negguide.hosts.embedded.host import EmbeddedHost, Run
 
 
@@ -31,8 +34,9 @@ class Part:
 
 
 def removing(remove: Optional[Removal], sigmas: torch.Tensor, count: int, cfg_scale: float, detector: Optional[Detector],
-             mask: Optional[torch.Tensor]) -> Optional[removal.Removing]:
-    """What removes in one run; ``None`` where nothing is removed, or by the plan (:func:`joins`). ``mask``: see :func:`regions.make`."""
+             mask: Optional[torch.Tensor], watch: Optional[Watch] = None) -> Optional[removal.Removing]:
+    """What removes in one run; ``None`` where nothing is removed, or by the plan (:func:`joins`). ``mask``: see :func:`regions.make`;
+    ``watch``: see :func:`watched`."""
     if remove is None:
         return None
     if cfg_scale in (0.0, 1.0):
@@ -43,9 +47,20 @@ def removing(remove: Optional[Removal], sigmas: torch.Tensor, count: int, cfg_sc
         detector = None
     elif detector is None and remove.detector == "presence":
         detector = detectors.Presence()
+    elif detector is None and remove.detector == "attention" and watch is not None:
+        detector = Attention(watch)
     elif detector is None:
         raise SettingsError("remove.detector", remove.detector, "presence, where no other one is handed in")
     return removal.Removing(remove.in_sigma(sigmas[:-1].tolist()), count, detector, regions.make(remove, mask))
+
+
+def watched(model: Model, remove: Optional[Removal]) -> Optional[Watch]:
+    """What watches a removal's words in the pictures' attention, where its detector or its region needs it."""
+    if remove is None or joins(remove) or not (remove.region == "attention" or (remove.search, remove.detector) == ("loop", "attention")):
+        return None
+    ids = [token for chunk in model.text.chunker(remove.text) for token in chunk.ids]
+    tokens = Tokens.whole(ids, model.text.chunker.end, remove.text)
+    return Watch(model.unet, model.encode([remove.text], negative=True).crossattn, tokens)
 
 
 def mask_of(remove: Optional[Removal], mask: Any) -> Optional[torch.Tensor]:
@@ -62,7 +77,7 @@ def opened(host: EmbeddedHost, remove: Optional[Removal], captioner=None, clip=N
     if remove is None:
         return detectors.nobody()
     captioner = captioner or (lambda: opener(Dnp(), host)())
-    return detectors.opened(remove, captioner=captioner, clip=clip, final=remove.search == "exhaustive")
+    return detectors.opened(remove, captioner=captioner, clip=clip, attention=lambda prompts: None, final=remove.search == "exhaustive")
 
 
 def anchored(part: Part, settings) -> Tuple[Run, int]:
