@@ -24,9 +24,9 @@
     class Editor {
         /**
          * `page`: write(text), run(pass), boxText(pass) of the page around; `presets`: [{name, window}];
-         * `captioners`: names to suggest.
+         * `captioners`: names to suggest; `refused`: {field of removal: [values]} that this host does not take.
          */
-        constructor(container, tab, page, presets, captioners) {
+        constructor(container, tab, page, presets, captioners, refused) {
             const {filled, fromText} = NegGuide.settings;
             this.container = container;
             this.tab = tab;
@@ -35,7 +35,7 @@
             this.settings = fromText("").settings;
             this.text = "";
             this.broken = null; // the complaint about a text that cannot be shown
-            this.build(captioners);
+            this.build(captioners, refused);
         }
 
         // ---- the settings and their text
@@ -97,7 +97,7 @@
 
         // ---- building
 
-        build(captioners) {
+        build(captioners, refused) {
             const {element} = NegGuide.dom;
             const {field} = NegGuide.settings;
             this.problems = element("div", {className: "negguide-errors", role: "status", "data-errors": ""});
@@ -113,7 +113,7 @@
                 this.sameHires, this.passes.hires.element);
             this.dnp = new NegGuide.Dnp(this, captioners);
             this.images = new NegGuide.Images(this);
-            this.remove = new NegGuide.Remove(this);
+            this.remove = new NegGuide.Remove(this, refused);
             this.container.replaceChildren(this.problems, this.passes.first.element, this.remove.element, this.dnp.element, this.images.element,
                 this.hiresSection, NegGuide.savedPresets(this), this.message);
             this.fill();

@@ -20,8 +20,8 @@
     const LATER = {caption: "a captioner on a decoded preview", clip: "CLIP on a decoded preview"};
 
     class Remove {
-        /** `editor` has settings, edited(), page, tab. */
-        constructor(editor) {
+        /** `editor` has settings, edited(), page, tab; `refused`: {field: [values]} that this host does not take. */
+        constructor(editor, refused) {
             const {element} = NegGuide.dom;
             const {field} = NegGuide.settings;
             const {changeUnit, changeCurve} = NegGuide.windows;
@@ -35,6 +35,7 @@
                 changes: {unit: (data, unit) => changeUnit(data, unit, editor.page.run("first").steps), curve: (data, curve) => changeCurve(data, curve)},
                 examples: {text: "glasses", start: "first step", stop: "last step", gone: "the detector's own", back: "the detector's own",
                     points: "0:1, 0.5:0.2"},
+                refused,
             });
             const {fields} = this;
             this.mask = new NegGuide.Mask(editor, this.id, MASKS[editor.tab], (reference) => fields.put("mask", reference));
@@ -74,11 +75,11 @@
             this.state.textContent = remove ? NegGuide.settings.showNumber(remove.text).trim() : "off";
             this.rest.hidden = labels.weight.hidden = !remove;
             this.fields.show(all);
-            const looks = data.search !== "window";
-            labels.detector.hidden = labels.gone.hidden = !looks;
-            labels.every.hidden = labels.back.hidden = data.search !== "loop";
+            labels.detector.hidden = labels.gone.hidden = data.search === "window";
+            labels.back.hidden = data.search !== "loop";
+            labels.every.hidden = this.isPlain(data);
             labels.anchor.hidden = data.region === "everywhere" && !data.anchor;
-            labels.photo.hidden = this.editor.tab !== "img2img" && !data.photo;
+            labels.photo.hidden = !(data.photo || this.editor.tab === "img2img" && this.fields.offers("photo", true));
             labels.fidelity.hidden = !data.photo;
             labels.points.hidden = data.curve !== "points";
             this.mask.element.hidden = data.region !== "mask";
@@ -99,19 +100,23 @@
         }
 
         /** In words, what it costs beside the picture itself; a sampling is two evaluations of the model at each step. */
-        cost({search, detector, region, anchor, photo}) {
+        cost(remove) {
+            const {search, detector, every, anchor, photo} = remove;
             const calls = this.editor.actingSteps("first", "remove").length;
             const {steps, from} = this.editor.page.run("first");
             const sampled = steps - from;
             if (!calls) return `No step of ${sampled} is between start and stop: does nothing.`;
-            const plain = search === "window" && region === "everywhere";
-            const once = 1 + (anchor ? 1 : 0) + (photo ? 1 : 0);
-            const text = (samplings) => samplings === 1 ? "1 sampling" : `${Number(samplings.toFixed(2))} samplings`;
-            let said = `Costs about ${text(once + calls / 2 / sampled)}`;
-            if (plain && once === 1) said = "Costs nothing: an ordinary negative with a window";
-            else if (search === "loop") said = `Costs at most ${text(once + calls / 2 / sampled)}`;
-            else if (search === "exhaustive") said = `Costs up to ${calls + once} samplings`;
+            const whole = 1 + (anchor ? 1 : 0) + (photo ? 1 : 0);
+            const samplings = Number((whole + Math.ceil(calls / every) / 2 / sampled).toFixed(2));
+            let said = `Costs ${search === "loop" ? "at most" : "about"} ${samplings} samplings`;
+            if (this.isPlain(remove) && whole === 1) said = "Costs nothing: an ordinary negative with a window";
+            else if (search === "exhaustive") said = `Costs up to ${calls + whole} samplings`;
             return `${said}${search !== "window" && LATER[detector] ? `, and ${LATER[detector]} at each look` : ""}.`;
+        }
+
+        /** Is it an ordinary negative with a window? */
+        isPlain({search, region}) {
+            return search === "window" && region === "everywhere";
         }
 
         owns(complaint) {

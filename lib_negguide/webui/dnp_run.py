@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from copy import copy
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Tuple
 
 from modules import shared
-from modules.processing import Processed, process_images
+from modules.processing import Processed
 
 from lib_negguide import plots
 from lib_negguide.dns import Four, Negative, Shown, Wanted
@@ -17,18 +16,15 @@ from lib_negguide.hosts.a1111.report import tell
 from lib_negguide.hosts.a1111.run import Run, run_of
 from lib_negguide.metrics import Score
 from lib_negguide.settings import Dnp, Dns, Settings
-from lib_negguide.webui import dnp, gallery, infotext, request
+from lib_negguide.webui import dnp, gallery, infotext
 from lib_negguide.webui.dnp import Resolved
 from lib_negguide.webui.dnp_asked import AUTO, BY_HAND, PICTURE, Asked
-
-Picture = Tuple[Any, str, Tuple[str, str, int]]
-"""A Pillow image, its infotext, and (prompt, negative prompt, seed)."""
+from lib_negguide.webui.several import Picture, accordion_of, copied, made, processed, taken
 
 
 def run(p, asked: Asked) -> Processed:
     """Make what is asked for; raises :class:`NegGuideError`."""
-    script = p.scripts.script(request.TITLE)
-    settings = asked.settings(request.settings_of(p, p.script_args[script.args_from:script.args_to]))
+    settings = asked.settings(accordion_of(p))
     if asked.mode == PICTURE:
         return made(p, settings.copy(update={"dnp": None, "dns": _dns(settings.dnp)}))
     if asked.mode == BY_HAND and asked.captions.strip():
@@ -39,14 +35,6 @@ def run(p, asked: Asked) -> Processed:
         setattr(p, gallery.SHOW, asked.show)
         return made(p, settings)
     return four_pictures(p, settings)
-
-
-def made(p, settings: Settings, captions: Optional[Sequence[str]] = None) -> Processed:
-    """``p`` under these settings, with these captions if there are any."""
-    setattr(p, request.GIVEN, settings)
-    if captions is not None:
-        setattr(p, dnp.CAPTIONS, list(captions))
-    return process_images(p)
 
 
 def captioned(p, settings: Dnp) -> Processed:
@@ -62,7 +50,7 @@ def captioned(p, settings: Dnp) -> Processed:
     for shown, (_, text, _) in zip(gallery.pictures(negatives), pictures):
         gallery.save(p, shown, text)
     _tell_captions(p, settings, negatives, resolved)
-    return _processed(p, pictures)
+    return processed(p, pictures)
 
 
 def without(p, settings: Settings, seeds: Optional[List[int]], captions: List[str]) -> Processed:
@@ -97,10 +85,10 @@ def four_pictures(p, settings: Settings) -> Processed:
     ):
         if not captions or shared.state.interrupted or shared.state.stopping_generation:
             break
-        last = _copy(p, seed=list(resolved.seeds), subseed=list(resolved.subseeds), **changes)
+        last = copied(p, seed=list(resolved.seeds), subseed=list(resolved.subseeds), **changes)
         if given is not None:
             setattr(last, dnp.PLAIN, [image for image, _, _ in passes[0]])
-        passes.append(_taken(made(last, asked, given)))
+        passes.append(taken(made(last, asked, given)))
     p.all_prompts, p.all_negative_prompts = resolved.prompts, resolved.negative_prompts
     p.all_seeds, p.all_subseeds = resolved.seeds, resolved.subseeds
     p.sampler_name, p.scheduler = last.sampler_name, last.scheduler
@@ -110,7 +98,7 @@ def four_pictures(p, settings: Settings) -> Processed:
     pictures = [[plain, *(_of_negative(last, shown, settings.dnp) for shown in negative.shown), only, with_caption]
                 for (plain, only, with_caption), negative in zip(by_picture, negatives)]
     if not pictures:  # the user has ended it
-        return _processed(p, [picture for one in passes for picture in one])
+        return processed(p, [picture for one in passes for picture in one])
     fours = [Four(own[0][0], negative, own[-2][0], own[-1][0]) for own, negative in zip(pictures, negatives)]
     pairs = [_pair(scores.get(number)) for number in range(len(fours))]
     figure = plots.figure_four(resolved.prompts, resolved.seeds, fours, pairs, side=min(max(p.width, 128), 384))
@@ -119,7 +107,7 @@ def four_pictures(p, settings: Settings) -> Processed:
     for own, negative in zip(pictures, negatives):
         for shown, (_, about, _) in zip(negative.shown, own[1:]):
             gallery.save(p, shown, about)
-    return _processed(p, [picture for own in pictures for picture in own], first=(gallery.with_text(figure, text), text))
+    return processed(p, [picture for own in pictures for picture in own], first=(gallery.with_text(figure, text), text))
 
 
 def _dns(settings: Dnp) -> Dns:
@@ -142,24 +130,6 @@ def _negatives(p, settings: Dnp, resolved: Resolved, caption: Optional[str] = No
     return [Negative(caption, [Shown(one, image, caption, caption, "text")]) for one, image in zip(wanted, images)]
 
 
-def _copy(p, **changes: Any) -> Any:
-    """A ``p`` for one of several samplings of a request; only they share is what is told to the user."""
-    own = copy(p)
-    own.extra_generation_params, own.override_settings = dict(p.extra_generation_params), dict(p.override_settings)
-    own.do_not_save_grid = True
-    for name, value in changes.items():
-        if hasattr(own, name):
-            setattr(own, name, value)
-    return own
-
-
-def _taken(processed: Processed) -> List[Picture]:
-    """The pictures of a sampling, without its grid."""
-    first = processed.index_of_first_image
-    about = zip(processed.all_prompts, processed.all_negative_prompts, processed.all_seeds)
-    return list(zip(processed.images[first:], processed.infotexts[first:], about))
-
-
 def _of_negative(p, shown: Shown, settings: Dnp) -> Picture:
     text = gallery.infotext_of(p, shown, settings)
     return gallery.with_text(shown.image, text), text, (shown.wanted.prompt, "", shown.wanted.seed)
@@ -175,15 +145,3 @@ def _tell_captions(p, settings: Dnp, negatives: List[Negative], resolved: Resolv
 def _pair(scores: Any) -> Optional[Tuple[Score, Score]]:
     """Scores of p and of (p, n*), from a run's."""
     return None if scores is None else (Score(**scores["without"]), Score(**scores["with"]))
-
-
-def _processed(p, pictures: List[Picture], first: Optional[Tuple[Any, str]] = None) -> Processed:
-    """What the host wants back: ``first`` is a sheet with its infotext, then the pictures."""
-    prompts, negative_prompts, seeds = ([about[n] for _, _, about in pictures] for n in range(3))
-    sheet = [first] if first is not None else []
-    texts = [text for _, text in sheet] + [text for _, text, _ in pictures]
-    images = [image for image, _ in sheet] + [image for image, _, _ in pictures]
-    return Processed(
-        p, images, seed=seeds[0] if seeds else p.seed, info=texts[0] if texts else "", subseed=p.subseed, all_prompts=prompts,
-        all_negative_prompts=negative_prompts, all_seeds=seeds, all_subseeds=[0] * len(seeds), index_of_first_image=len(sheet),
-        infotexts=texts)

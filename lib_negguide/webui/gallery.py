@@ -62,8 +62,8 @@ def save(p, shown: dns.Shown, text: str) -> None:
                           info=text, p=p, suffix="-dns")
 
 
-def save_figure(p, figure: Any, text: str, seed: int, prompt: str) -> None:
+def save_figure(p, figure: Any, text: str, seed: int, prompt: str, name: str = "four-pictures") -> None:
     """Write a sheet of pictures where the host writes its grids, if it does."""
     if shared.opts.grid_save and not p.do_not_save_grid:
-        images.save_image(figure, p.outpath_grids, "four-pictures", seed, prompt, shared.opts.grid_format, info=text,
+        images.save_image(figure, p.outpath_grids, name, seed, prompt, shared.opts.grid_format, info=text,
                           short_filename=not shared.opts.grid_extended_filename, p=p, grid=True)

@@ -127,11 +127,13 @@ def test_what_does_not_count_is_hidden(section, opened):
     usual = {"text", "weight", "search", "detector", "region", "start", "stop", "unit", "anchor", "every", "gone", "back", "curve"}
     assert set(section.visible()) == usual
     section.own("search").select_option("window")
-    assert set(section.visible()) == usual - {"detector", "every", "gone", "back"}
+    assert set(section.visible()) == usual - {"detector", "gone", "back"}
     section.own("search").select_option("exhaustive")
-    assert set(section.visible()) == usual - {"every", "back"}
+    assert set(section.visible()) == usual - {"back"}
     section.own("region").select_option("everywhere")
-    assert "anchor" not in section.visible()
+    assert "anchor" not in section.visible() and "every" in section.visible()
+    section.own("search").select_option("window")
+    assert "every" not in section.visible()
     section.own("curve").select_option("points")
     assert "points" in section.visible()
     assert not section.element.locator("[data-mask]").is_visible()
@@ -147,13 +149,31 @@ def test_what_does_not_count_is_hidden(section, opened):
     assert "host's own inpainting" in other.element.locator("[data-mask]").inner_text()
 
 
+def test_what_the_host_does_not_take_is_not_offered(browser):
+    page = browser.new_page()
+    refused = {"photo": [True], "region": ["attention"]}
+    page.route(ADDRESS + "**", lambda route: route.fulfill(body=a_page(refused), content_type="text/html; charset=utf-8"))
+    page.goto(ADDRESS)
+    section = Section(page, {}, tab="img2img")
+    section.own("text").fill("hat")
+    assert section.own("region").locator("option").all_inner_texts() == ["object", "mask", "everywhere"]
+    assert "attention" in section.own("detector").inner_text() and "photo" not in section.visible()
+    section.from_python({"remove": {"text": "hat", "region": "attention", "photo": True}})
+    assert section.own("region").input_value() == "attention" and section.own("photo").is_checked(), "what comes from elsewhere is shown"
+    page.close()
+
+
 def test_the_hint_says_what_it_costs(section):
     section.own("text").fill("hat")
-    assert "until the thing is gone" in section.hint and section.hint.endswith("Costs at most 1.5 samplings.")
     section.own("unit").select_option("step")
     section.own("start").fill("5")
     section.own("stop").fill("13")
-    assert section.hint.endswith("Costs at most 1.2 samplings."), "8 of 20 steps"
+    section.more()
+    section.own("every").fill("1")
+    assert "until the thing is gone" in section.hint and section.hint.endswith("Costs at most 1.2 samplings."), "8 of 20 steps"
+    section.own("every").fill("3")
+    assert section.hint.endswith("Costs at most 1.07 samplings."), "3 of 20 steps"
+    section.own("every").fill("1")
     section.own("detector").select_option("clip")
     assert section.hint.endswith("and CLIP on a decoded preview at each look.")
     section.own("search").select_option("window")
@@ -175,6 +195,7 @@ def test_window_and_lane(section):
     section.own("weight").fill("4")
     section.own("unit").select_option("step")
     section.own("start").fill("4")
+    section.own("stop").fill("20")
     handle = section.handle("stop", "remove")
     handle.focus()
     section.page.keyboard.press("ArrowLeft")

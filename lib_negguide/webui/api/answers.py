@@ -9,7 +9,7 @@ from fastapi import HTTPException, Request
 
 from lib_negguide.dns import Interrupted
 from lib_negguide.errors import NegGuideError
-from lib_negguide.webui import dnp_asked
+from lib_negguide.webui import dnp_asked, removal_asked
 from lib_negguide.webui.request import TITLE, parsed
 
 
@@ -35,8 +35,9 @@ async def checked(request: Request) -> None:
         return
     asked = body.get("alwayson_scripts")
     with refusing():
-        if str(body.get("script_name")).lower() == dnp_asked.TITLE.lower():
-            dnp_asked.parsed(body.get("script_args"))
+        for script in (dnp_asked, removal_asked):
+            if str(body.get("script_name")).lower() == script.TITLE.lower():
+                script.parsed(body.get("script_args"))
         for name, script in asked.items() if isinstance(asked, dict) else ():
             if name.lower() == TITLE.lower() and isinstance(script, dict) and script.get("args"):
                 parsed(script["args"])
