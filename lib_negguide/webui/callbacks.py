@@ -5,13 +5,14 @@ from __future__ import annotations
 from modules import script_callbacks
 
 from lib_negguide.hosts.a1111 import denoiser
-from lib_negguide.webui import api, options, xyz
+from lib_negguide.webui import api, options, tab, xyz
 
 
 def register() -> None:
     """Register everything that is not the script itself."""
     script_callbacks.on_ui_settings(options.add, name="negguide")
     script_callbacks.on_before_ui(xyz.add, name="negguide")
+    script_callbacks.on_ui_tabs(tab.add, name="negguide")
     script_callbacks.on_app_started(api.add, name="negguide")
     script_callbacks.on_script_unloaded(options.release, name="negguide")
     script_callbacks.on_cfg_denoiser(denoiser.on_cfg_denoiser, name="negguide")

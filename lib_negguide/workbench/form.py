@@ -118,3 +118,9 @@ class Form(Model):
 
     def with_seed(self, seed: Optional[int]) -> Form:
         return self if seed is None else self.copy(update={"seed": int(seed)})
+
+
+def defaults() -> dict:
+    """Every field's default, JSON-ready; ``None`` of those that are required."""
+    values = {name: field.default for name, field in Form.__fields__.items()}
+    return {name: value.dict(exclude_defaults=True) if isinstance(value, Window) else value for name, value in values.items()}

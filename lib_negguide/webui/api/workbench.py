@@ -15,7 +15,7 @@ from lib_negguide.settings import fields
 from lib_negguide.webui import workbench_read, workbench_run
 from lib_negguide.webui.api.answers import refusing
 from lib_negguide.workbench import report
-from lib_negguide.workbench.form import FORMULAS, Form
+from lib_negguide.workbench.form import Form, defaults
 from lib_negguide.workbench.outcome import FAILED
 from lib_negguide.workbench.runs import NoSuchRun
 
@@ -48,14 +48,9 @@ def workbench(body: Any = Body()) -> Dict[str, Any]:
 
 
 def workbench_fields() -> Dict[str, Any]:
-    """The fields of a strip: name, title, help, what is allowed."""
-    return {"fields": [{**row, "default": form_default(row["name"])} for row in fields(Form)], "formulas": list(FORMULAS)}
-
-
-def form_default(name: str) -> Any:
-    """A field's default, JSON-ready."""
-    value = Form.__fields__[name].default
-    return value.dict(exclude_defaults=True) if hasattr(value, "dict") else value
+    """The fields of a strip: name, title, help, what is allowed, and the defaults."""
+    told = defaults()
+    return {"fields": [{**row, "default": told[row["name"]]} for row in fields(Form)]}
 
 
 def workbench_state() -> Dict[str, Any]:

@@ -41,8 +41,16 @@ function switchTab(number, values) {
 function switch_to_txt2img() {
     return switchTab(0, arguments);
 }
+function switchMode(number, values) {
+    switchTab(1, []);
+    gradioApp().querySelectorAll("#mode_img2img > .tab-nav > button")[number].click();
+    return Array.from(values);
+}
 function switch_to_img2img() {
-    return switchTab(1, arguments);
+    return switchMode(0, arguments);
+}
+function switch_to_inpaint() {
+    return switchMode(1, arguments);
 }
 
 /* An accordion with a check box in its title; a hidden check box of gradio's has its value.

@@ -111,7 +111,8 @@ def _tab(is_img2img):
         generate.click(
             wrap_gradio_gpu_call(ui_generate.img2img if is_img2img else ui_generate.txt2img, extra_outputs=[None, "", ""]),
             inputs=[*(fields[name] for name in names), *pictures, *custom], outputs=outputs, show_progress=False)
-    infotext_utils.add_paste_fields(tab, pictures[0] if pictures else None, _paste_fields(fields, runner))
+    for target, picture in zip((tab, "inpaint"), pictures or [None]):
+        infotext_utils.add_paste_fields(target, picture, _paste_fields(fields, runner))
     infotext_utils.register_paste_params_button(ParamBinding(paste, tab, source_text_component=prompt))
     scripts.scripts_current = None
     return page

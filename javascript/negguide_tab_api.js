@@ -1,0 +1,40 @@
+/*
+ * NegGuide.workbench: the workbench's endpoints. Refusals are Errors with the server's words.
+ */
+(function(NegGuide) {
+    "use strict";
+
+    const ADDRESS = "./negguide/v1/workbench";
+
+    async function request(path, method = "GET", body) {
+        const headers = {"Accept": "application/json", "Content-Type": "application/json"};
+        let answer, text;
+        try {
+            answer = await fetch(`${ADDRESS}${path}`, {method, headers, body: body && JSON.stringify(body)});
+            text = await answer.text();
+        } catch (error) {
+            throw new Error("the server does not answer");
+        }
+        let data = null;
+        try {
+            data = JSON.parse(text);
+        } catch (error) {
+            // refused below
+        }
+        if (answer.ok && data) return data;
+        const detail = data && data.detail;
+        throw new Error(typeof detail === "string" ? detail.replace(/^NegGuide: /, "") : `the server answered ${answer.status}`);
+    }
+
+    NegGuide.workbench = {
+        start: (form) => request("", "POST", {...form, wait: false}),
+        state: () => request("/state"),
+        interrupt: () => request("/interrupt", "POST"),
+        skip: () => request("/skip", "POST"),
+        read: (what) => request("/read", "POST", what),
+        runs: async () => (await request("/runs")).runs,
+        run: (id) => request(`/runs/${encodeURIComponent(id)}`),
+        remove: async (id) => (await request(`/runs/${encodeURIComponent(id)}`, "DELETE")).runs,
+        file: (id, name) => `${ADDRESS}/runs/${encodeURIComponent(id)}/files/${encodeURIComponent(name)}`,
+    };
+})(window.NegGuide = window.NegGuide || {});
