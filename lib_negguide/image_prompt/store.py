@@ -10,11 +10,13 @@ import base64
 import binascii
 import hashlib
 import io
+import math
+import os
 import re
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Callable, Iterable, List, Optional, Sequence, Union
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings import ImagePrompt
@@ -54,10 +56,16 @@ def _limited(image: Image) -> Image:
 
 
 class Store:
-    """Pictures by reference, the last ones in memory and, where there is a ``folder``, all of them as PNG files."""
+    """Pictures by reference, the last ones in memory and, where there is a ``folder``, as PNG files.
 
-    def __init__(self, folder: Optional[Path] = None, limit: int = 16):
+    ``megabytes``: how much the files may take, asked whenever one is added; where they take more, the least recently used go
+    first. Those whose references are in the texts that ``spared`` gives stay, and so do those in memory.
+    """
+
+    def __init__(self, folder: Optional[Path] = None, limit: int = 16, megabytes: Callable[[], float] = lambda: math.inf,
+                 spared: Callable[[], Iterable[str]] = tuple):
         self.folder, self._limit = folder, limit
+        self._megabytes, self._spared = megabytes, spared
         self._memory: OrderedDict = OrderedDict()
         self._lock = threading.Lock()
 
@@ -72,6 +80,7 @@ class Store:
             written = self.folder / f".{digest}.{threading.get_ident()}"
             image.save(written, "PNG")
             written.replace(self._file(digest))
+            self._trim()
         return MARK + digest
 
     def get(self, reference: str) -> Optional[Image]:
@@ -87,11 +96,29 @@ class Store:
             return None
         try:
             image = opened(self._file(digest))
-        except ValueError:
+            os.utime(self._file(digest))  # it was used
+        except (OSError, ValueError):
             return None
         with self._lock:
             self._remember(digest, image)
         return image
+
+    def _trim(self) -> None:
+        """Remove the least recently used files beyond the size; one that another process has removed meanwhile is no matter."""
+        most = self._megabytes() * 1e6
+        found = [(path, path.stat()) for path in self.folder.glob("*.png")]
+        total = sum(stat.st_size for _, stat in found)
+        if total <= most:
+            return
+        with self._lock:
+            needed = set(self._memory)
+        needed |= {mark[len(MARK):] for text in self._spared() for mark in _REFERENCE.findall(text)}
+        for path, stat in sorted(found, key=lambda one: one[1].st_mtime):
+            if total <= most:
+                break
+            if path.stem not in needed:
+                path.unlink(missing_ok=True)
+                total -= stat.st_size
 
     def _file(self, digest: str) -> Path:
         return self.folder / f"{digest}.png"

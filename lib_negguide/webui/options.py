@@ -9,7 +9,9 @@ from modules.options import OptionInfo
 
 from lib_negguide import captioners, metrics
 from lib_negguide.captioners.devices import DTYPES
+from lib_negguide.hosts.a1111 import images
 from lib_negguide.image_prompt import prompt
+from lib_negguide.webui import preset_files
 
 SECTION = ("negguide", "NegGuide")
 
@@ -50,6 +52,10 @@ def add() -> None:
         ("negguide_image_models", OptionInfo(
             "", "Image prompts: folder of IP-Adapters and image encoders", restrict_api=True,
         ).info("beside the folders ipadapter and clip_vision in the WebUI's models folder, and ControlNet's own")),
+        ("negguide_images_megabytes", OptionInfo(
+            500, "Image prompts: MB of pictures that are kept", gr.Slider, {"minimum": 10, "maximum": 10000, "step": 10},
+        ).info("in negguide/images in the WebUI's data folder, for infotexts to name; those used longest ago go first, those in "
+               "presets stay")),
         ("negguide_adapter_downloads", OptionInfo(
             False, "Image prompts: allow downloads", restrict_api=True,
         ).info("of the published IP-Adapters and their image encoders over the API, and with --listen or --share; without it only a click "
@@ -60,6 +66,7 @@ def add() -> None:
     ):
         option.section = SECTION
         shared.opts.add_option(name, option)
+    images.spared = preset_files.texts
 
 
 def release() -> None:

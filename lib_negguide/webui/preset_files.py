@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import List
 
 from modules import paths_internal, shared
 
@@ -20,6 +21,12 @@ def folder() -> PresetFolder:
 def names() -> list:
     """Names that an X/Y/Z axis can take: built-in windows, then saved presets."""
     return list(WINDOWS) + folder().names()
+
+
+def texts() -> List[str]:
+    """All that is saved, presets and the accordion's defaults, as texts: who looks for references finds them there."""
+    files = folder().folder.glob("*.json")
+    return [*(path.read_text("utf-8", errors="replace") for path in files), shared.opts.negguide_settings]
 
 
 def apply(settings: Settings, name: str) -> Settings:

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import json
+import os
 
 import numpy as np
 import pytest
@@ -51,6 +53,24 @@ def test_memory_is_limited_and_a_broken_file_is_no_picture(tmp_path):
     lost = Store(None, limit=2)
     first = [lost.put(image(seed)) for seed in range(3)][0]
     assert lost.get(first) is None
+
+
+def test_files_beyond_the_size_go_the_least_recently_used_first(tmp_path):
+    spared, sizes = [], []
+    stored = Store(tmp_path, limit=1, megabytes=lambda: sum(sizes) / 1e6 if sizes else 1.0, spared=lambda: spared)
+    first, second, third = (stored.put(image(seed)) for seed in range(3))
+    files = [tmp_path / f"{reference.split(':')[1]}.png" for reference in (first, second, third)]
+    for age, file in enumerate(files):
+        os.utime(file, (1000 + age, 1000 + age))
+    sizes[:] = [100, *(file.stat().st_size for file in files)]
+    assert stored.get(first) is not None  # used now, so the second is the oldest
+    fourth = stored.put(image(3))
+    assert [file.is_file() for file in files] == [True, False, True] and stored.get(fourth) is not None
+    os.utime(files[2], (1000, 1000))
+    spared.append(json.dumps({"images": [{"image": third}]}))
+    fifth = stored.put(image(4))
+    assert [file.is_file() for file in files] == [False, False, True]
+    assert stored.get(fifth) is not None and stored.get(third) is not None
 
 
 def test_pictures_are_upright_and_not_huge(tmp_path):

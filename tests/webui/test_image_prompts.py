@@ -1,6 +1,7 @@
 """Pictures as prompts inside the WebUI: as the embedded host makes them, and gone without a trace."""
 
 import base64
+import importlib
 import io
 import json
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.webui.client import DEFAULTS, distance, png, same
 from tests.webui.test_failures import in_background
 from tests.webui.test_host_scripts import axis_types
 from tests.webui.test_img2img import mask, start_image
+from tests.webui.test_interrogator import inside  # noqa: F401
 from tests.world.draw import draw
 
 ROOT = "/negguide/v1"
@@ -448,3 +450,15 @@ def test_adapters_are_listed(host, models):
         assert same(host.txt2img({"images": BOTH}), host.txt2img({"images": BOTH, "adapter": world.adapter().stem}))
     finally:
         broken.unlink()
+
+
+def test_pictures_that_are_kept_have_a_limit_and_those_in_presets_stay(inside):  # noqa: F811
+    images, preset_files = (importlib.import_module("lib_negguide." + name) for name in ("hosts.a1111.images", "webui.preset_files"))
+    stored = images.store()
+    stored._limit = 1
+    first = stored.put(Image.new("RGB", (8, 8), "red"))
+    preset_files.folder().save("with a picture", Settings(images=[{"image": first}]))
+    second = stored.put(Image.new("RGB", (8, 8), "green"))
+    inside.opts.negguide_images_megabytes = 0
+    third = stored.put(Image.new("RGB", (8, 8), "blue"))
+    assert [stored.get(one) is not None for one in (first, second, third)] == [True, False, True]

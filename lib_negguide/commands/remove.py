@@ -1,0 +1,217 @@
+"""``remove``: takes something out of a picture that a prompt and seed give, of a photo, or of the painted part of a picture."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from lib_negguide import plots, world
+from lib_negguide.commands import common
+from lib_negguide.commands.dns import sheet_path
+from lib_negguide.commands.generate import free_name, infotext, save, settings_of
+from lib_negguide.errors import SettingsError
+from lib_negguide.settings import Dnp, Removal, Settings
+
+FIELDS = ("search", "detector", "every", "gone", "back", "region", "anchor", "fidelity")
+
+EXAMPLES = """\
+examples:
+  python -m lib_negguide remove glasses --seeds 1-8
+  python -m lib_negguide remove glasses photo.png --prompt "a portrait of a person with glasses and a hat"
+  python -m lib_negguide remove glasses *.png --captioner blip-base --model v1-5.safetensors
+  python -m lib_negguide remove glasses photo.png --mask mask.png --prompt "a portrait of a person" --seeds 1-4
+"""
+
+
+def add(commands) -> None:
+    parser = commands.add_parser(
+        "remove", help="pictures without something, the rest as it was", formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=common.negative_help() + "\n" + EXAMPLES,
+        description="Takes something out of what a prompt and a seed give; of photos, which are turned back into noise for that; or, "
+                    "with a mask, of a part of them that is sampled anew.")
+    parser.add_argument("thing", metavar="THING", help="what is to go, in the words of a negative prompt")
+    parser.add_argument("pictures", metavar="PICTURE", nargs="*", type=Path, help="photos; none: what prompt and seeds give")
+    parser.add_argument("--prompt", metavar="TEXT", help="what the picture shows (photos: by default a caption of each)")
+    parser.add_argument("--captioner", metavar="CAPTIONER", default="auto", help=common.HELP["captioner"])
+    parser.add_argument("--negative-prompt", default="", metavar="TEXT", help="the ordinary negative prompt (the box of a WebUI)")
+    parser.add_argument("--mask", type=Path, metavar="FILE", help="a picture, white where the pictures are to be sampled anew (inpainting)")
+    parser.add_argument("--mask-blur", type=float, default=4.0, metavar="PIXELS", help="softness of its edge (default %(default)g)")
+    parser.add_argument("--fill", default="original", metavar="FILL", help="under the mask at first: original, noise or nothing")
+    parser.add_argument("--strength", type=float, metavar="NUMBER", help="how far pictures are turned into noise, 0 to 1 (default: photos "
+                        "0.9, with a mask 0.75)")
+    parser.add_argument("--seeds", "--seed", type=common.seeds, default=[1], metavar="SEEDS", help="e.g. 7, 1-8 or 1-4,9 (default 1)")
+    parser.add_argument("--settings", metavar="JSON", help="NegGuide's settings, as the API takes them: JSON, or a file with it")
+    parser.add_argument("--out", type=Path, default=Path("out/remove"), help="folder for the pictures (default %(default)s/)")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write what was done at each model call as JSON")
+    group = parser.add_argument_group("removal")
+    common.window_option(group, "When it may act, and how strongly.", "remove_")
+    common.field_options(group, Removal, FIELDS, "remove_")
+    common.model_options(parser)
+    common.sampling_options(parser)
+    common.captioner_options(parser, cache=False)
+    parser.set_defaults(run=run, negative=[], combine=None)
+
+
+def settings_from(arguments) -> Settings:
+    """Settings from ``--settings``, then THING and the removal's options on top; raises :class:`SettingsError`."""
+    told = common.given(arguments, "remove_")
+    told.update(told.pop("window", {}))
+    base = settings_of(arguments)
+    if not base.enabled:
+        raise SettingsError("--settings", {"enabled": False}, "enabled: removal is what this command does")
+    data = base.to_dict()
+    if arguments.mask and not arguments.pictures:
+        told.setdefault("region", "mask")
+    return Settings.parse({**data, "remove": {**data.get("remove", {}), "text": arguments.thing, **told}})
+
+
+@dataclass
+class Made:
+    """Pictures before and after, (B, 3, H, W) each, and what to tell of each one. ``plain``: evaluations of an ordinary sampling."""
+
+    names: List[str]
+    prompts: Sequence[str]
+    seeds: Sequence[int]
+    before: Any
+    result: Any
+    plain: int
+    told: List[str] = field(default_factory=list)
+    more: Dict[str, Any] = field(default_factory=dict)
+
+
+def run(arguments) -> int:
+    settings = settings_from(arguments)
+    pictures, mask = [_opened(path) for path in arguments.pictures], _opened(arguments.mask) if arguments.mask else None
+    host = common.load(arguments)
+    options = {**common.sampling(arguments, host), "negative_prompts": arguments.negative_prompt}
+    with ExitStack() as stack:
+        options["open_captioner"], options["open_clip"] = _openers(arguments, host)
+        options["on_step"] = stack.enter_context(common.progress("sampling"))
+        if not pictures:
+            made = _generated(arguments, host, settings, mask, options)
+        elif mask is None:
+            made = _photos(arguments, host, settings, pictures, options, stack.enter_context(common.progress("inversion")))
+        else:
+            made = _inpainted(arguments, host, settings, pictures, mask, options)
+    _saved(arguments, host, settings, made, options)
+    _report(arguments, made)
+    return 0
+
+
+def _generated(arguments, host, settings: Settings, mask, options) -> Made:
+    """What a prompt and seeds give, with the thing and without."""
+    prompt = arguments.prompt or (world.PROMPT if arguments.model is None or world.is_world(arguments.model) else None)
+    if prompt is None:
+        raise SettingsError("--prompt", None, "what the pictures show, or pictures")
+    prompts = [prompt] * len(arguments.seeds)
+    before = host.sample(prompts, arguments.seeds, settings.copy(update={"remove": None}), **options)
+    result = host.sample(prompts, arguments.seeds, settings, mask=mask, **options)
+    return Made([f"{seed:05d}" for seed in arguments.seeds], prompts, arguments.seeds, before.images, result, before.evaluations(0))
+
+
+def _photos(arguments, host, settings: Settings, pictures, options, on_invert) -> Made:
+    from lib_negguide.hosts.embedded import image
+
+    pictures, names, seeds, told = _combined(arguments, pictures)
+    prompts = _prompts(arguments, host, pictures)
+    before = image.tensor_of(pictures, options["size"])
+    strength = image.PHOTO_STRENGTH if arguments.strength is None else arguments.strength
+    photos = image.photo(host, before, prompts, seeds, settings, strength=strength, on_invert=on_invert, **options)
+    told = [f'under "{shown}": {one}' for shown, one in zip(photos.prompts, photos.reconstructions)]
+    settings = settings.copy(update={"remove": settings.remove.copy(update={"photo": True})})
+    return Made(names, photos.prompts, seeds, before, photos.result, 2 * len(photos.result.trace.calls), told,
+                {"Denoising strength": f"{strength:g}"})
+
+
+def _inpainted(arguments, host, settings: Settings, pictures, mask, options) -> Made:
+    from lib_negguide.hosts.embedded import image
+    from lib_negguide.wording import without
+
+    pictures, names, seeds, _ = _combined(arguments, pictures)
+    prompts = [without(prompt, arguments.thing) for prompt in _prompts(arguments, host, pictures)]
+    before = image.tensor_of(pictures, options["size"])
+    strength = image.STRENGTH if arguments.strength is None else arguments.strength
+    result = image.img2img(host, before, prompts, seeds, settings, strength=strength, mask=mask, blur=arguments.mask_blur,
+                           fill=arguments.fill, **options)
+    return Made(names, prompts, seeds, before, result, 2 * len(result.trace.calls), [f'under "{prompt}"' for prompt in prompts],
+                {"Denoising strength": f"{strength:g}", "Mask blur": f"{arguments.mask_blur:g}"})
+
+
+def _combined(arguments, pictures) -> Tuple[list, List[str], List[int], List[str]]:
+    """Every picture with every seed: pictures, names, seeds."""
+    several = len(arguments.seeds) > 1
+    rows = [(picture, f"{path.stem}-{seed}" if several else path.stem, seed)
+            for picture, path in zip(pictures, arguments.pictures) for seed in arguments.seeds]
+    found, names, seeds = zip(*rows)
+    return list(found), list(names), list(seeds), []
+
+
+def _prompts(arguments, host, pictures) -> List[str]:
+    """``--prompt`` for all, else a caption of each."""
+    if arguments.prompt is not None:
+        return [arguments.prompt] * len(pictures)
+    with _openers(arguments, host)[0]() as captioner:
+        return captioner.caption(pictures)
+
+
+def _openers(arguments, host) -> tuple:
+    """What opens the captioner and the CLIP that the options name."""
+    from functools import partial
+
+    from lib_negguide import metrics
+    from lib_negguide.hosts.embedded.dns import opener
+
+    def captioner():
+        return opener(Dnp(captioner=arguments.captioner), host, arguments.download)()
+
+    return captioner, partial(metrics.opened, arguments.clip, device=host.model.device, downloads=arguments.download)
+
+
+def _opened(path: Path):
+    from PIL import Image
+
+    try:
+        return Image.open(path).convert("RGB")
+    except OSError as error:
+        raise SettingsError("PICTURE", str(path), f"a picture that can be read: {error.strerror or 'not one'}") from None
+
+
+def _saved(arguments, host, settings: Settings, made: Made, options) -> None:
+    """Every picture with its infotext, and a sheet with both rows."""
+    from lib_negguide.hosts.embedded.result import pil
+
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    sigmas = [call.sigma for call in made.result.trace.calls]
+    after = made.result.pil()
+    for name, prompt, seed, picture in zip(made.names, made.prompts, made.seeds, after):
+        text = infotext(prompt, arguments.negative_prompt, settings, sigmas, host, seed, options, made.result.scheduler, **made.more)
+        path = free_name(arguments.out, name)
+        save(picture, path, text)
+        print(path)
+    trace = made.result.trace
+    rows = [plots.Row("before", "", [plots.Cell(picture, (), [name]) for name, picture in zip(made.names, pil(made.before))]),
+            plots.Row(f"without {arguments.thing}", "", [plots.Cell(picture, _acted(trace, number)) for number, picture in enumerate(after)])]
+    path = sheet_path(arguments.out, f"{arguments.thing} sheet")
+    plots.contact_sheet(f"without {arguments.thing}", rows).save(path)
+    print(path)
+
+
+def _acted(trace, picture: int) -> List[float]:
+    """The removal's strength in a picture at each call, as a share of the highest."""
+    return [call.removal.strengths[picture] if call.removal else 0.0 for call in trace.calls] if trace.removed else []
+
+
+def _report(arguments, made: Made) -> None:
+    """What was done at which calls, how well photos came back from their noise, what it cost."""
+    for name, line in zip(made.names, made.told):
+        print(f"{name}: {line}")
+    for line in made.result.trace.summary():
+        print(line)
+    spent = sum(made.result.evaluations(number) for number in range(len(made.names))) / len(made.names)
+    print(f"predictions per picture: {spent:.4g}, an ordinary sampling takes {made.plain}")
+    if arguments.trace:
+        arguments.trace.write_text(json.dumps(made.result.trace.to_dict(), indent=1), "utf-8")
