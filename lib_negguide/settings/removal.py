@@ -69,6 +69,18 @@ class Removal(Window):
     _counts = only(is_whole, "every")
     _flags = only(is_flag, "anchor", "photo")
 
+    @pydantic.root_validator(pre=True, allow_reuse=True)
+    def _open_ends(cls, values):
+        """The default bounds are noise levels: in another unit an end that is not given is open."""
+        return values if values.get("unit", "sigma") == "sigma" else {"start": None, "stop": None, **values}
+
+    def dict(self, **how):
+        """In another unit than sigma a bound is told even if its number is that of the default noise level."""
+        told = super().dict(**how)
+        if how.get("exclude_defaults") and self.unit != "sigma":
+            told.update({name: value for name, value in (("start", self.start), ("stop", self.stop)) if value is not None})
+        return told
+
     @pydantic.validator("text", allow_reuse=True)
     def _named(cls, value):
         if not value.strip():

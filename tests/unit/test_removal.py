@@ -252,3 +252,11 @@ def test_its_own_bounds_are_those_that_were_measured():
     assert (remove.start, remove.stop) == (9.0, 2.0)
     assert Settings.parse({"remove": {"text": "hat", "start": None, "stop": None}}).to_dict() == {
         "remove": {"text": "hat", "start": None, "stop": None}}
+
+
+@pytest.mark.parametrize("fields", [{"unit": "step"}, {"unit": "fraction", "start": 0.1}, {"unit": "step", "stop": 2}, {"unit": "step", "start": 9},
+                                    {"unit": "step", "start": 2, "stop": 9}])
+def test_in_another_unit_an_end_that_is_not_given_is_open(fields):
+    settings = Settings.parse({"remove": {"text": "hat", **fields}})
+    assert (settings.remove.start, settings.remove.stop) == (fields.get("start"), fields.get("stop"))
+    assert Settings.parse(settings.to_dict()) == settings
