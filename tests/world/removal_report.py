@@ -1,0 +1,124 @@
+"""What the removal bench found, in tables and pictures; see :mod:`tests.world.removal`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib_negguide import plots
+from tests.world.evaluate import wilson
+from tests.world.removal import Bench, Line, Shot, lines
+
+GOAL_POINTS, GOAL_DISTANCE, GOAL_COST = 0.02, 0.5, 1.15
+DEFAULTS = ("loop", "loop-anchor")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of one thing: its pictures by seed, those of the full run, and how long one sampling is."""
+
+    line: Line
+    shots: dict[str, Shot]
+    full: dict[str, Shot]
+    sampling: int
+
+    @property
+    def count(self) -> int:
+        return len(self.shots)
+
+    @property
+    def removed(self) -> float:
+        return self.mean("gone")
+
+    def mean(self, name: str, of_full: bool = False) -> float:
+        """Of this method's pictures; or of the full run's of the same seeds."""
+        pictures = self.full if of_full else self.shots
+        found = [getattr(pictures[seed], name) for seed in self.shots if seed in pictures]
+        return sum(found) / len(found) if found else math.nan
+
+    def both(self) -> tuple[int, float, float]:
+        """Pictures in which both this and the full run remove it, and their mean distances: this one's and the full run's."""
+        pairs = [(shot, self.full[seed]) for seed, shot in self.shots.items() if seed in self.full and shot.gone and self.full[seed].gone]
+        if not pairs:
+            return 0, math.nan, math.nan
+        return len(pairs), 255 * sum(one.l1 for one, _ in pairs) / len(pairs), 255 * sum(other.l1 for _, other in pairs) / len(pairs)
+
+    @property
+    def cost(self) -> float:
+        """Evaluations, in samplings: as it is done, so with shared beginnings and, where a method keeps the rest, with the picture at hand."""
+        return self.mean("evaluations") / self.sampling
+
+    def cells(self) -> list[str]:
+        hits = sum(shot.gone for shot in self.shots.values())
+        low, high = wilson(hits, self.count)
+        mse, (number, own, other) = self.mean("mse"), self.both()
+        alone = self.mean("alone") / self.sampling
+        cost = f"{self.cost:.2f}" + (f" ({alone:.2f})" if alone > self.cost + 0.005 else "")
+        return [self.line.words, str(self.count), f"{100 * self.removed:.1f}% ({100 * low:.1f}–{100 * high:.1f})", f"{100 * self.mean('kept'):.1f}%",
+                f"{255 * self.mean('l1'):.1f}", f"{self.mean('l1') / self.mean('l1', of_full=True):.2f}" if self.full else "",
+                "∞" if mse < 1e-8 else f"{-10 * math.log10(mse):.1f}", f"{self.mean('perceptual'):.3f}",
+                f"{own:.1f} of {other:.1f} ({number})" if number else "", cost]
+
+
+HEADERS = ["method", "pictures", "removed", "rest as before", "L1 outside", "of full", "PSNR", "features", "both remove: L1", "samplings"]
+
+
+def rows(bench: Bench) -> list[Row]:
+    """Every method that has been measured, in the table's order."""
+    full = bench.kept(next(line for line in lines() if line.key == "full"))
+    found = [(line, bench.kept(line)) for line in lines()]
+    return [Row(line, dict(list(shots.items())[: bench.wanted]), full, 2 * bench.steps) for line, shots in found if shots]
+
+
+def goals(thing: str, measured: list[Row]) -> list[list[str]]:
+    """Removal within 2 points of the full run, at most half its change outside, at most 1.15 samplings; on the same seeds."""
+    table = []
+    for row in measured:
+        if row.line.key not in DEFAULTS or not row.full:
+            continue
+        full, share = row.mean("gone", of_full=True), row.mean("l1") / row.mean("l1", of_full=True)
+        verdicts = (row.removed >= full - GOAL_POINTS, share <= GOAL_DISTANCE, row.cost <= GOAL_COST)
+        words = (f"{100 * row.removed:.1f}% against {100 * full:.1f}%", f"{100 * share:.0f}% of the full run's", f"{row.cost:.2f} samplings")
+        table.append([thing, row.line.words, *(text if met else f"**missed**: {text}" for text, met in zip(words, verdicts, strict=True))])
+    return table
+
+
+def write(benches: list[Bench], out: Path) -> str:
+    """The report in markdown, and the plot of removal against preservation beside it."""
+    every = {bench.thing.name: rows(bench) for bench in benches}
+    every = {name: found for name, found in every.items() if found}
+    first = benches[0].setting
+    text = ["# Removal", "", f"{first['sampler']}, {first['steps']} steps, guidance {first['cfg']:g}, seeds from {first['first seed']}: the first ones "
+            "whose picture shows the thing without a negative. Shares with 95% Wilson intervals, counted by the judge. *Rest as before*: all "
+            "that the judge sees but the thing is as it was. L1 (0–255), PSNR and the distance in the judge's features (as LPIPS) are outside "
+            "the thing's place, against the picture without a negative; *of full*: L1 as a share of the full run's on the same seeds; *both "
+            "remove*: only pictures in which this method and the full run remove it, with their number. *Samplings*: model evaluations in "
+            f"units of one sampling ({2 * first['steps']}); in brackets without what is shared between windows, or with the picture that is at hand.", "",
+            "## Goals", "", plots.table(["thing", "method", "removal (within 2 points)", "change outside (at most half)", "cost (at most 1.15)"],
+                                        [row for name, found in every.items() for row in goals(name, found)])]
+    for name, found in every.items():
+        prompt = next(bench.thing.prompt for bench in benches if bench.thing.name == name)
+        text += ["", f"## {name}", "", f"Prompt “{prompt}”, removed: “{name}”.", "", plots.table(HEADERS, [row.cells() for row in found])]
+    report = "\n".join(text) + "\n"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "removal.md").write_text(report, "utf-8")
+    draw(every, out / "removal.png")
+    return report
+
+
+def draw(every: dict[str, list[Row]], path: Path) -> None:
+    """Removal over the change outside, a point a method, methods of a kind joined."""
+    panels = []
+    for name, found in every.items():
+        groups: dict[str, list[Row]] = {}
+        for row in found:
+            if row.line.group:
+                groups.setdefault(row.line.group, []).append(row)
+        full = next((row for row in found if row.line.key == "full"), None)
+        marks = [(255 * full.mean("l1") / 2, "half of the full run's")] if full else []
+        panels.append(plots.Panel(name, "L1 outside its place (0–255)", "removed, %", [
+            plots.Curve(group, [255 * row.mean("l1") for row in some], [100 * row.removed for row in some]) for group, some in groups.items()],
+            (0, 103), marks))
+    if panels:
+        plots.curves(path, "What goes, and what else changes", panels)
