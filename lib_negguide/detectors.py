@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NAMES = ("presence", "attention", "clip", "caption")
 COSTS: Dict[str, str] = {
-    "presence": "one prediction a look while it does not act, none while it acts",
+    "presence": "one prediction a look, by which it acts where it is there",
     "attention": "no prediction; the attention of some layers, computed a second time",
     "clip": "a decoded preview and one call of CLIP's image encoder a look",
     "caption": "a decoded preview and a caption a look",

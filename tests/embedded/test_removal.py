@@ -197,11 +197,21 @@ def test_anchored_the_rest_is_the_plain_run_to_the_bit(host, name):
     assert not torch.equal(free[..., 4:], plain[..., 4:])
 
 
-def test_anchoring_costs_a_second_sampling(host):
-    with rows_of(host) as rows:
-        result = made(host, {**HAT, "anchor": True})
-    assert sum(result.evaluations(picture) for picture in range(2)) == sum(rows) > 2 * 2 * 2 * 6
-    assert result.recorded == 2 * 6
+def test_anchoring_costs_a_second_sampling_once(checkpoint):
+    host = EmbeddedHost.load(checkpoint)
+    counts, results = [], []
+    for weight, seeds in ((2, (3, 4)), (1.5, (3, 4)), (1.5, (3, 5)), (1.5, (3, 4))):
+        with rows_of(host) as rows:
+            results.append(made(host, {**HAT, "anchor": True, "weight": weight}, seeds=seeds))
+        counts.append(sum(rows))
+        assert sum(results[-1].evaluations(picture) for picture in range(2)) == sum(rows)
+    assert [result.recorded for result in results] == [12, 0, 12, 0] and counts[0] == counts[1] + 2 * 12
+    assert torch.equal(results[1].images, results[3].images) and not torch.equal(results[0].images, results[1].images)
+
+
+def test_notes(host):
+    assert not made(host, HAT, seeds=(3,)).notes
+    assert "reverse activation" in made(host, {**HAT, "start": None, "stop": 8.0}, seeds=(3,)).notes[0]
 
 
 def test_captions_and_removal_act_together(host):

@@ -127,6 +127,7 @@ def compare(host, result: Result, prompts, seeds, settings: Settings, clip, opti
     """Sample the pictures without their captions too, score both, and keep the better one if asked."""
     plain = host.sample_once(prompts, seeds, settings.copy(update={"dnp": None}), **options)
     result.plain, result.guided = plain.images, result.images
+    result.compared = [plain.evaluations(number) for number in range(len(prompts))]
     pairs = zip(clip.scores(plain.pil(), prompts), clip.scores(result.pil(), prompts))
     result.scores = list(pairs)
     result.without = [False] * len(prompts)

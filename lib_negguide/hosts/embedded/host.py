@@ -58,12 +58,13 @@ class Run:
 
 
 class EmbeddedHost:
-    """Samples pictures with a model and a plan; holds no state but the model and its cache of prompts."""
+    """Samples pictures with a model and a plan; holds no state but the model, its cache of prompts, and records of runs (removal)."""
 
     def __init__(self, model: checkpoint.Model):
         self.model = model
         self.levels = Levels(model.alphas_cumprod)
         size = sum(weight.numel() for weight in model.unet.parameters())
+        self.plain = removal.Plain()
         self._one_thread = model.device.type == "cpu" and size < SMALL
 
     @contextmanager
@@ -203,7 +204,10 @@ class EmbeddedHost:
                     return self.prepare(prompts[part], seeds[part], chosen, boxes[part], of_part, on_step=on_step, images=prompted[part],
                                         detector=detectors(prompts[part]), mask=own, **options)
 
-                return removal.Part(prepare, (lambda run: (run.latents, 0)) if start is None else (lambda run: start(run, part)))
+                if start is not None:
+                    return removal.Part(prepare, lambda run: start(run, part))
+                told = [prompts[part], seeds[part], boxes[part], of_part, *sorted(options.items())]
+                return removal.Part(prepare, lambda run: (run.latents, 0), None if prompted else tuple(map(repr, told)))
 
             if removal.searches(settings):
                 return removal.searched(self, settings, prompts, part_of, detectors, on_step)
@@ -211,11 +215,11 @@ class EmbeddedHost:
             for number in range(batches):
                 part = part_of(slice(number * batch_size, (number + 1) * batch_size), _counted(on_step, number, batches))
                 with self.threads():
-                    run, recorded = removal.anchored(part, settings)
+                    run, recorded = removal.anchored(part, settings, self.plain)
                     made.append((self.pictures(run, run.between(*part.begin(run))), run, recorded))
         pictures, runs, recorded = zip(*made)
         result = Result(torch.cat(pictures), Trace.joined([run.guidance.trace for run in runs]), runs[-1].scheduler)
-        result.recorded = recorded[-1]
+        result.recorded, result.notes = recorded[-1], removal.notes(settings, runs[-1].sigmas)
         return result
 
     def pictures(self, run: Run, x: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, ContextManager, List, Optional, Sequence, Tuple
@@ -27,10 +28,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """One batch: ``prepare`` gives its run under some settings, ``begin`` where that begins (x and the level's number)."""
+    """One batch: ``prepare`` gives its run under some settings, ``begin`` where that begins (x and the level's number).
+
+    ``key``: all else that its pictures depend on; ``None`` where that cannot be told.
+    """
 
     prepare: Callable[[Settings], Run]
     begin: Callable[[Run], Tuple[torch.Tensor, int]]
+    key: Optional[tuple] = None
+
+
+class Plain:
+    """The guided x0 of all calls of the last runs without a removal, so that trying another one costs no second sampling again."""
+
+    KEPT = 4
+
+    def __init__(self):
+        self._runs: OrderedDict = OrderedDict()
+
+    def of(self, part: Part, settings: Settings) -> Tuple[List[torch.Tensor], int]:
+        """The record of a batch without its removal, and the predictions a picture that it took now."""
+        bare = settings.copy(update={"remove": None})
+        key = None if part.key is None else (*part.key, bare.json())
+        if key in self._runs:
+            self._runs.move_to_end(key)
+            return self._runs[key], 0
+        run = part.prepare(bare)
+        record = run.guidance.record = []
+        run.between(*part.begin(run))
+        if key is not None:
+            self._runs[key] = record
+            while len(self._runs) > self.KEPT:
+                self._runs.popitem(last=False)
+        return record, _evaluations(run.guidance.trace)
 
 
 def removing(remove: Optional[Removal], sigmas: torch.Tensor, count: int, cfg_scale: float, detector: Optional[Detector],
@@ -80,17 +110,20 @@ def opened(host: EmbeddedHost, remove: Optional[Removal], captioner=None, clip=N
     return detectors.opened(remove, captioner=captioner, clip=clip, attention=lambda prompts: None, final=remove.search == "exhaustive")
 
 
-def anchored(part: Part, settings) -> Tuple[Run, int]:
+def anchored(part: Part, settings, plain: Plain) -> Tuple[Run, int]:
     """The prepared run, and where the rest is to be kept, the predictions a picture of the run without the removal."""
     run = part.prepare(settings)
     own = run.guidance.removing
     if own is None or not own.removal.anchor:
         return run, 0
-    plain = part.prepare(settings.copy(update={"remove": None}))
-    plain.guidance.record = []
-    plain.between(*part.begin(plain))
-    run.guidance.plain = plain.guidance.record
-    return run, 2 * len(plain.guidance.trace.calls) + plain.guidance.trace.extra_of(0)
+    run.guidance.plain, spent = plain.of(part, settings)
+    return run, spent
+
+
+def notes(settings, sigmas: torch.Tensor) -> List[str]:
+    """What a person should know of a removal over these levels."""
+    remove = settings.remove if isinstance(settings, Settings) and settings.enabled else None
+    return [] if remove is None else removal.notes(remove, sigmas[:-1].tolist())
 
 
 def searches(settings) -> bool:
@@ -110,7 +143,7 @@ def searched(host: EmbeddedHost, settings: Settings, prompts: Sequence[str], par
         traces.append(trace)
         found.append(Search(tuple(one.tried), one.gone, search.spent, search.alone))
         scheduler = search.run.scheduler
-    return Result(torch.cat(pictures), Trace.joined(traces), scheduler, searches=found)
+    return Result(torch.cat(pictures), Trace.joined(traces), scheduler, searches=found, notes=notes(settings, search.run.sigmas))
 
 
 class _Search:
@@ -124,7 +157,7 @@ class _Search:
         self.spent = self.alone = 0
         self._part, self._number, self._pictures, self._on_step = part, number, pictures, on_step
         plain = settings.copy(update={"remove": self.remove.copy(update={"search": "window"})})
-        self.run, self.spent = anchored(part, plain)
+        self.run, self.spent = anchored(part, plain, host.plain)
         self.alone = self.spent
         self._levels = self.run.sigmas[:-1].tolist()
         self._begin = part.begin(self.run)

@@ -31,10 +31,12 @@ class Result:
 
     Of auto-DNP also: ``negatives``, one a picture; ``dns_calls``: model calls for each negative picture that was
     sampled now; and where scores were asked for, ``plain`` and ``guided``: the pictures without and with the captions,
-    ``scores``: of each picture (without, with its caption), and ``without``: for which the one without was kept.
+    ``scores``: of each picture (without, with its caption), ``without``: for which the one without was kept, and
+    ``compared``: predictions for each picture of ``plain``.
 
     Of a removal also: ``recorded``: predictions, a picture, of the run without it that was made to keep the rest; ``searches``:
-    what the search of Ban et al. tried for each picture; what was done in each picture at each call is in the trace.
+    what the search of Ban et al. tried for each picture; ``notes``: what a person should know of it. What was done in each
+    picture at each call is in the trace.
     """
 
     images: torch.Tensor
@@ -46,8 +48,10 @@ class Result:
     guided: Optional[torch.Tensor] = None
     scores: List[Tuple[Any, Any]] = field(default_factory=list)
     without: List[bool] = field(default_factory=list)
+    compared: List[int] = field(default_factory=list)
     recorded: int = 0
     searches: List[Search] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
 
     def pil(self) -> list:
         """Pillow images."""
@@ -61,7 +65,7 @@ class Result:
         """
         calls = len(self.trace.calls)
         spent = self.searches[picture].evaluations if self.searches else 2 * calls + self.trace.extra_of(picture) + self.recorded
-        spent += 0 if self.plain is None else 2 * calls
+        spent += self.compared[picture] if self.compared else 0
         shown = self.negatives[picture].shown if self.negatives else []
         return spent + 2 * self.dns_calls * sum(not entry.cached for entry in shown)
 
