@@ -253,10 +253,9 @@ class Bench:
 
     def _detectors(self, line: Line):
         remove = self.settings(line).remove
-        if remove is None or remove.search == "window" or (remove.detector == "presence" and remove.search == "loop"):
-            return nullcontext(lambda prompts: None)
-        return detectors.opened(remove, captioner=lambda: captioners.opened(str(world.captioner())), final=remove.search == "exhaustive",
-                                **({"attention": self.host.attention} if hasattr(self.host, "attention") else {}))
+        if remove is None or remove.search == "window" or (remove.search == "loop" and remove.detector in ("presence", "attention")):
+            return nullcontext(lambda prompts: None)  # the host has its own
+        return detectors.opened(remove, captioner=lambda: captioners.opened(str(world.captioner())), final=remove.search == "exhaustive")
 
     @torch.no_grad()
     def pictures(self, line: Line, part: Base, make) -> tuple:
