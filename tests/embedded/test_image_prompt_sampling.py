@@ -246,3 +246,29 @@ def test_auto_dnp_shows_the_opposite_of_the_text_alone(host, files):
     without = pictures(host, None, {"dnp": {}}, captioner=Colours())
     with_images = pictures(host, images, {"dnp": {}}, captioner=Colours())
     assert seen[0] == seen[1] and apart(without, with_images) > 0.01
+
+
+def test_a_removal_predicts_each_picture_with_its_own(host, files):
+    """In a batch of which only one picture's negative is predicted, that picture is as it is alone."""
+    prompts = [ready(host, files, Entry(RED)), ready(host, files, Entry(BLUE), Entry(RED, "positive"))]
+    settings = Settings.parse({"remove": {"text": "hat", "start": None, "stop": 0.5, "every": 1, "weight": 1.5}})
+
+    class There:
+        """Only in the pictures of these seeds."""
+
+        name, gone, back, looks, needs_negative = "there", 0.5, 0.5, 1, False
+
+        def __init__(self, seeds):
+            self._there = [float(seed == 4) for seed in seeds]
+
+        def presence(self, seen, pictures):
+            return torch.tensor([self._there[picture] for picture in pictures])
+
+    def latents(seeds, images):
+        run = host.prepare([PROMPT] * len(seeds), seeds, settings, images=images, detector=There(seeds), **OPTIONS)
+        return run.between(run.latents), run.guidance.trace
+
+    both, trace = latents([3, 4], prompts)
+    assert not trace.removing(0) and trace.removing(1) == [0, 1, 2, 3, 4] and trace.calls[2].removal.predicted == (False, True)
+    torch.testing.assert_close(both[1:], latents([4], prompts[1:])[0], rtol=0, atol=1e-3)
+    assert (both[1:] - latents([4], prompts[:1])[0]).abs().max() > 0.1
