@@ -23,7 +23,7 @@ EXAMPLES = """\
 strips:
   windows    a grid of starts and ends of the negative (after Ban et al., ECCV 2024)
   weights    the negative from weak to strong
-  formulas   the host's own negative prompt, a window, three branches, Perp-Neg
+  formulas   the host's own negative prompt, a window, three branches, Perp-Neg, removal in a closed loop
   four       figure 4 of Desai and Vasconcelos: the model's own negative (DNS, DNP)
 
 examples:

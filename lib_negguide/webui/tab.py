@@ -35,8 +35,10 @@ def add() -> List[Tuple[Any, str, str]]:
             picked.change(take, inputs=[picked], outputs=[image, infotext, ready], show_progress=False)
             for target in TARGETS:
                 button = gr.Button(f"Send to {target}", elem_id=f"negguide_tab_to_{target}")
-                infotext_utils.register_paste_params_button(infotext_utils.ParamBinding(
-                    paste_button=button, tabname=target, source_text_component=infotext, source_image_component=image))
+                # The host has no place for texts called inpaint: its paste looks there for a script that does not exist.
+                texts = "img2img" if target == "inpaint" else target
+                for name, source in ((texts, {"source_text_component": infotext}), (target, {"source_image_component": image})):
+                    infotext_utils.register_paste_params_button(infotext_utils.ParamBinding(paste_button=button, tabname=name, **source))
         for component in (picked, ready, infotext):
             component.do_not_save_to_config = True
     return [(page, TITLE, IDENTITY)]

@@ -10,7 +10,7 @@ from lib_negguide.settings import Dnp, Model, Window, is_flag, is_number, is_who
 from lib_negguide.settings.table import choice
 
 STRIPS = ("windows", "weights", "formulas", "four")
-FORMULAS = ("stock", "window", "branches", "perp-neg")
+FORMULAS = ("stock", "window", "branches", "perp-neg", "loop")
 MOST = 64
 """Pictures in one strip."""
 
@@ -49,7 +49,8 @@ class Form(Model):
     formulas: List[str] = pydantic.Field(
         list(FORMULAS), title="Formulas", allowed="a list of some of " + ", ".join(FORMULAS),
         help="stock: the host's own negative prompt. window: only in the window. branches: a prediction of its own (Desai and "
-             "Vasconcelos, eq. 4). perp-neg: only what is perpendicular to the prompt (Armandpour et al.).")
+             "Vasconcelos, eq. 4). perp-neg: only what is perpendicular to the prompt (Armandpour et al.). loop: removal in a closed loop, "
+             "while the thing is there, and where it is.")
     caption: str = pydantic.Field(
         "", title="Caption", allowed="a text",
         help="Strip four: the caption n* to use. Empty: what the captioner says of the diffusion-negative picture.")

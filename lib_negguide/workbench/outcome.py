@@ -134,4 +134,5 @@ def _scores(form: Form, painter: Painter, run: Dict[str, Any], images: Dict[str,
 
 def strengths(row: Dict[str, Any]) -> List[float]:
     """How strongly anything acted at each model call of a cell's first pass."""
-    return [max(call["strengths"], default=0.0) for call in row["trace"].get("calls", ())]
+    return [max([*call["strengths"], *((call.get("removal") or {}).get("strengths") or ())], default=0.0)
+            for call in row["trace"].get("calls", ())]

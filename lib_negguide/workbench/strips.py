@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Dict, List, Optional
 
 from lib_negguide import presets
-from lib_negguide.settings import Dns, Negative, Settings, Window
+from lib_negguide.settings import Dns, Negative, Removal, Settings, Window
 from lib_negguide.workbench.form import Form
 
 PLAIN, DNS, ONLY, GUIDED = "plain", "dns", "only", "guided"
@@ -15,7 +15,8 @@ PLAIN, DNS, ONLY, GUIDED = "plain", "dns", "only", "guided"
 
 BAN = presets.window("Ban et al. window (σ 5.8 → 1.6)")
 
-NAMES = {"stock": "stock negative prompt", "window": "window", "branches": "three branches", "perp-neg": "Perp-Neg"}
+NAMES = {"stock": "stock negative prompt", "window": "window", "branches": "three branches", "perp-neg": "Perp-Neg",
+         "loop": "removal in a closed loop"}
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ def _formulas(form: Form, _caption: Optional[str]) -> List[Cell]:
         elif formula == "window":
             window = form.window if form.window != Window() else BAN
             found.append(_acting(form, "window", f"window {_said(window)}", window))
+        elif formula == "loop":
+            settings = Settings(remove=Removal(text=form.negative))
+            found.append(Cell(formula, NAMES[formula], settings, form.prompt, form.negative_prompt))
         else:
             found.append(_acting(form, formula, NAMES[formula], form.window, formula))
     return found

@@ -12,9 +12,12 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 190, 46, 12, 22, 34
 
 
 def series(trace: Dict[str, Any]) -> List[Tuple[str, List[float]]]:
-    """Curves of a trace: (label, value per call), each term's strength."""
+    """Curves of a trace: (label, value per call), each term's strength and that of a removal in the first picture."""
     calls = trace.get("calls", ())
-    return [(name, [call["strengths"][term] for call in calls]) for term, name in enumerate(trace.get("names", ()))]
+    found = [(name, [call["strengths"][term] for call in calls]) for term, name in enumerate(trace.get("names", ()))]
+    if trace.get("removed"):
+        found.append((trace["removed"], [call["removal"]["strengths"][0] if "removal" in call else 0.0 for call in calls]))
+    return found
 
 
 def svg(trace: Dict[str, Any]) -> str:

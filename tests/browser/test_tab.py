@@ -95,6 +95,7 @@ def test_a_grid_of_windows_by_keyboard_and_sent_to_txt2img(tab, page):
     page.page.keyboard.press("Enter")
     assert tab.cell("from-0.5-to-1").get_attribute("aria-pressed") == "true"
     assert "distance" in tab.root.locator(".negguide-tab-about").inner_text()
+    assert tab.root.locator("svg.negguide-plot [data-curve=glasses]").count() == 1
     tab.press("send-txt2img")
     page.wait(lambda: page.page.locator("#txt2img_seed").is_visible() and page.value("seed") == "3")
     page.wait(lambda: page.settings().get("negatives"))
@@ -110,6 +111,33 @@ def test_sent_to_inpaint_with_the_picture(weights, shared_page):
     picture.wait_for()
     shared_page.wait(lambda: shared_page.value("seed", "img2img") == "3")
     assert shared_page.settings("img2img")["negatives"] == [{"text": "glasses", "weight": 0.5}]
+
+
+def test_the_plot_is_read_by_pointer_and_keys_zoomed_and_filtered(shared_page):
+    page = shared_page.page
+    calls = [{"sigma": 10 / (n + 1), "strengths": [float(n > 1)], "removal": {"strengths": [0.5], "presence": [0.1 * n]}} for n in range(10)]
+    page.evaluate("""(trace) => { const figure = NegGuide.plot.trace(trace); figure.id = 'plot-here'; figure.className += ' negguide-editor';
+        document.querySelector('gradio-app').prepend(figure); }""", {"names": ["hat"], "calls": calls, "removed": "glasses"})
+    figure = page.locator("#plot-here")
+    words, svg = figure.locator(".negguide-plot-words"), figure.locator("svg")
+    assert figure.locator("svg > [data-curve]").count() == 3
+    svg.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert words.inner_text() == "call 3, σ 3.33; hat 1; glasses 0.5; presence 0.2"
+    figure.locator("button[data-curve=hat]").click()
+    assert figure.locator("svg > [data-curve]").count() == 2
+    box = svg.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+    assert "call 5" in words.inner_text()
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 40)
+    page.mouse.up()
+    assert figure.locator("text.negguide-plot-text").all_text_contents()[3] == "5", "the zoom begins at call 5"
+    svg.dblclick()
+    assert figure.locator("text.negguide-plot-text").all_text_contents()[3] == "1"
+    figure.evaluate("element => element.remove()")
+    assert page.evaluate("NegGuide.plot.trace({names: [], calls: []})") is None
 
 
 def test_a_negative_goes_back_into_the_form(weights):

@@ -8,7 +8,7 @@ from PIL import Image
 from lib_negguide.background import Cancelled
 from lib_negguide.dns import Interrupted
 from lib_negguide.errors import ModelError, SettingsError
-from lib_negguide.settings import Settings
+from lib_negguide.settings import Removal, Settings
 from lib_negguide.workbench import report, traces
 from lib_negguide.workbench.form import FORMULAS, STRIPS, Form
 from lib_negguide.workbench.outcome import Made, begun, distance, perform
@@ -100,6 +100,7 @@ def test_formulas():
     assert list(found) == ["plain", *FORMULAS]
     assert found["stock"].negative_prompt == "fog, hat" and not found["stock"].settings.enabled
     assert (found["window"].settings.negatives[0].start, found["window"].settings.negatives[0].stop) == (5.8, 1.6)
+    assert found["loop"].settings == Settings(remove=Removal(text="hat"))
     assert [found[name].settings.combine for name in ("window", "branches", "perp-neg")] == ["join", "branches", "perp-neg"]
     narrow = cells(form(strip="formulas", formulas=["window"], window={"start": 3}))[1]
     assert (narrow.settings.negatives[0].start, narrow.title) == (3, "window σ 3 to …")
@@ -246,3 +247,8 @@ def test_a_trace_is_drawn_level_over_each_call():
     drawn = traces.svg(TRACE)
     assert drawn.count("<path") == 1 and "σ 14" in drawn and "hat &lt;b&gt;" in drawn
     assert traces.svg({}) == "" == traces.svg({"names": [], "calls": TRACE["calls"]})
+
+
+def test_a_removal_is_drawn_too():
+    calls = [{"sigma": 9.0, "strengths": []}, {"sigma": 5.0, "strengths": [], "removal": {"strengths": [2.0], "presence": [0.3]}}]
+    assert traces.series({"names": [], "calls": calls, "removed": "hat"}) == [("hat", [0.0, 2.0])]

@@ -44,13 +44,14 @@ def test_the_cells_are_the_hosts_own_pictures(host, formulas):
     """Sampled once each, and to the bit what txt2img makes under the same settings."""
     assert formulas["state"] == "done" and formulas["error"] == ""
     cells = {row["name"]: row for row in formulas["cells"]}
-    assert list(cells) == ["plain", "stock", "window", "branches", "perp-neg"]
+    assert list(cells) == ["plain", "stock", "window", "branches", "perp-neg", "loop"]
     asked = {**DEFAULTS, **{name: ASKED[name] for name in ("prompt", "steps", "width", "height", "cfg_scale", "seed", "sampler_name")}}
     for name, more in (("plain", {}), ("stock", {"negative_prompt": "glasses"}), ("branches", {"negguide": cells["branches"]["settings"]})):
         shot = host.txt2img(more.pop("negguide", None), **{**asked, **more})
         assert np.array_equal(shot.pixels[0], pixels(formulas["pictures"][name])), name
     assert cells["plain"]["distance"] is None and all(cells[name]["distance"] > 0 for name in ("stock", "window", "branches", "perp-neg"))
     assert [call["extra_evaluations"] for call in cells["branches"]["trace"]["calls"]] == [1] * 4
+    assert cells["loop"]["trace"]["removed"] == "glasses" and "remove" in cells["loop"]["infotext"]
     assert "NegGuide" not in cells["plain"]["infotext"] and "NegGuide schedule" in cells["window"]["infotext"]
 
 
