@@ -17,6 +17,7 @@ exit codes: 0 done; 1 could not be done (model, host, disk); 2 asked for in a wr
 examples:
   python -m lib_negguide demo
   python -m lib_negguide generate "a portrait of a person" --negative mustache@5.8:1.6 --seeds 1-4
+  python -m lib_negguide remove glasses photo.png
   python -m lib_negguide workbench windows "a portrait of a person" --negative glasses
   python -m lib_negguide dnp "a red circle and a blue triangle" --seeds 1-4 --four
   python -m lib_negguide bench overhead
@@ -32,14 +33,14 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
-    from lib_negguide.commands import bench, demo, dnp, dns, generate, workbench
+    from lib_negguide.commands import attention, bench, demo, dnp, dns, generate, remove, workbench
 
     top = _Parser(
         prog="python -m lib_negguide", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=EPILOG,
         description="NegGuide: negative prompts on a schedule, without a WebUI.")
     top.add_argument("--version", action="version", version=f"NegGuide {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (generate, workbench, dnp, dns, demo, bench):
+    for command in (generate, remove, workbench, dnp, dns, attention, demo, bench):
         command.add(commands)
     return top
 

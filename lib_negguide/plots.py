@@ -110,6 +110,40 @@ def figure_four(prompts: Sequence[str], seeds: Sequence[int], fours: Sequence, s
     return contact_sheet("Diffusion-negative prompting", rows, footer, side)
 
 
+def heatmaps(title: str, image, words: Sequence, sigmas: Sequence[float], calls: Sequence[int] = (), footer: str = "",
+             side: Optional[int] = None):
+    """Figure 1 of Ban et al. (2406.02965) as a Pillow image: a row for each word, where the picture attends to it at some calls.
+
+    ``words``: :class:`lib_negguide.attention.history.Word`; ``calls``: from 0, by default nine over the run. Colours are a word's
+    own, from its lowest place to its highest over all calls. The critical call, always among those drawn, is framed.
+    """
+    calls = calls or sorted({round(number * (len(sigmas) - 1) / 8) for number in range(9)})
+    side = side or min(192, max(96, image.width))
+    rows = []
+    for word in words:
+        shown = sorted({*calls, *([] if word.critical is None else [word.critical])})
+        low, high = min(float(one.min()) for one in word.maps), max(float(one.max()) for one in word.maps)
+        critical = "never rises" if word.critical is None else f"critical call: {word.critical + 1} of {len(sigmas)}"
+        row = Row(word.name, f"of the {word.side}; {critical}; {100 * low:.2g} to {100 * high:.2g}% of the attention")
+        for call in shown:
+            heat = ((word.maps[call] - low) / max(high - low, 1e-12)).tolist()
+            row.cells.append(Cell(overlay(image, heat, side), lines=[f"call {call + 1}", f"σ {sigmas[call]:.2f}"],
+                                  good=True if call == word.critical else None))
+        rows.append(row)
+    return contact_sheet(title, rows, footer, side)
+
+
+def overlay(image, heat: Sequence[Sequence[float]], side: int):
+    """The picture in grey, ``side`` pixels wide, red where ``heat`` (rows of values from 0 to 1) is high."""
+    from PIL import Image
+
+    size = (side, round(side * image.height / image.width))
+    grey = image.convert("L").convert("RGB").resize(size, Image.BICUBIC)
+    mask = Image.new("L", (len(heat[0]), len(heat)))
+    mask.putdata([round(210 * min(1.0, max(0.0, value))) for row in heat for value in row])
+    return Image.composite(Image.new("RGB", size, ACTS), grey, mask.resize(size, Image.BICUBIC))
+
+
 def _scored(score) -> str:
     """CLIP scores in words; nothing for ``None``."""
     if score is None:

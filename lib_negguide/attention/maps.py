@@ -40,5 +40,5 @@ def critical(values: Sequence[float]) -> Optional[int]:
 
 
 def strengths(maps: Sequence[torch.Tensor]) -> List[List[float]]:
-    """Of maps (words, h, w), one a call: for each word how strongly it is attended to at each call, the mean over the places."""
-    return torch.stack([one.mean((1, 2)) for one in maps], 1).tolist()
+    """Of maps (words, h, w), one a call: for each word the mean over the places of A^2 at each call, as in r_t of Ban et al."""
+    return torch.stack([one.square().mean((1, 2)) for one in maps], 1).tolist()

@@ -7,6 +7,7 @@ padding are its own affair; of a word, its ids without start and end.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Sequence, Tuple
 
 import torch
@@ -52,12 +53,17 @@ class Tokens:
         ``total``: tokens of the condition as the model got it: this text's, repeated whole so many times
         (:func:`lib_negguide.formulas.repeat`), with one in front where another extension has put its mark there.
         """
-        front = total % CHUNK
-        times, rest = divmod(total - front, self.length)
-        if front > 1 or rest or not times:
-            raise HostError(f"NegGuide: a text of {self.length} tokens reached the model as {total}; its words cannot be found in it")
-        result = torch.zeros(total, len(self.names))
-        for column, places in enumerate(self.places):
-            for place in places:
-                result[front + place::self.length, column] = 1.0
-        return result
+        return _columns(self, total)
+
+
+@lru_cache(maxsize=64)
+def _columns(tokens: Tokens, total: int) -> torch.Tensor:
+    front = total % CHUNK
+    times, rest = divmod(total - front, tokens.length)
+    if front > 1 or rest or not times:
+        raise HostError(f"NegGuide: a text of {tokens.length} tokens reached the model as {total}; its words cannot be found in it")
+    result = torch.zeros(total, len(tokens.names))
+    for column, places in enumerate(tokens.places):
+        for place in places:
+            result[front + place::tokens.length, column] = 1.0
+    return result
