@@ -1,5 +1,6 @@
 """Removal on the embedded host: what it does to pictures, what it leaves alone, what it costs."""
 
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -8,9 +9,11 @@ from PIL import Image
 
 from lib_negguide import world
 from lib_negguide.captioners import FixedText
+from lib_negguide.detectors import Presence
 from lib_negguide.errors import NegGuideError, SettingsError
 from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.settings import Settings
+from tests.embedded import layouts
 from tests.world.ban import REGIONS
 from tests.world.judge import Judge
 
@@ -134,6 +137,26 @@ def test_a_weight_of_one_everywhere_is_the_negative_beside_the_box(host):
     joined = made(host, box="mustache, hat")
     assert (beside.images - joined.images).abs().max() < 2e-3
     assert beside.trace.removing(0) == list(range(6))
+
+
+def test_sdxl_with_its_pooled_conditions(untrained, tmp_path):
+    """Its empty condition is zeros; of two pictures the second's negative alone is predicted at the last calls."""
+    shutil.copytree(untrained / "tokenizer", tmp_path / "tokenizer")
+    layouts.write_sdxl(untrained / world.NAME, tmp_path / "xl.safetensors")
+    host = EmbeddedHost.load(tmp_path / "xl.safetensors")
+
+    class There(Presence):
+        def presence(self, seen, pictures):
+            return torch.tensor([float(picture == 1 or seen.call < 1) for picture in pictures])
+
+    def latents(remove, box=""):
+        run = host.prepare([world.PROMPT] * 2, [3, 4], Settings.parse({"remove": remove} if remove else {}), box, detector=There(), **OPTIONS)
+        return run.between(run.latents), run.guidance.trace
+
+    found, trace = latents({**HAT, "start": None, "stop": None, "weight": 1, "every": 1, "region": "everywhere"})
+    joined, plain = latents(None, "hat")[0], latents(None)[0]
+    torch.testing.assert_close(found[1], joined[1], rtol=0, atol=2e-3)
+    assert trace.removing(0) == [0] and (found[0] - plain[0]).abs().max() > 1e-4 and (found[1] - plain[1]).abs().max() > 1e-2
 
 
 def test_the_window_of_the_box_does_not_matter_to_it(host):
