@@ -141,14 +141,35 @@ def captioner_options(parser: argparse.ArgumentParser, cache: bool = True) -> No
 def dnp_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
     """Options of diffusion-negative prompting, from the table of its fields; :func:`dnp_of` reads them."""
     group = parser.add_argument_group("negative pictures and captions")
-    rows = {row["name"]: row for row in fields(Dnp)}
     for name in names:
-        row, default = rows[name], rows[name]["default"]
-        words = HELP.get(name, row["help"]).replace("%", "%%")
-        option, place = "--" + OPTIONS.get(name, name.replace("_", "-")), "dnp_" + name
         if name == "window":
-            group.add_argument(option, metavar="WINDOW[*WEIGHT]", dest=place, help=words + " Written as for a negative, e.g. 5.8:1.6*0.7")
-        elif default is False:
+            window_option(group, fields_of(Dnp, [name])[0]["help"], "dnp_")
+        else:
+            field_options(group, Dnp, [name], "dnp_", OPTIONS, HELP)
+
+
+def fields_of(model, names: Sequence[str]) -> List[dict]:
+    """Rows of a model's table, in this order."""
+    rows = {row["name"]: row for row in fields(model)}
+    return [rows[name] for name in names]
+
+
+def window_option(group, words: str, prefix: str) -> None:
+    """``--window WINDOW[*WEIGHT]``; :func:`given` reads it."""
+    group.add_argument("--window", metavar="WINDOW[*WEIGHT]", dest=prefix + "window",
+                       help=words.replace("%", "%%") + " Written as for a negative, e.g. 5.8:1.6*0.7")
+
+
+def field_options(group, model, names: Sequence[str], prefix: str, options: Optional[dict] = None, helps: Optional[dict] = None) -> None:
+    """Options of a model's fields; names, ranges, choices and help are those of its table. :func:`given` reads them.
+
+    ``options``: fields whose option has another name; ``helps``: whose help has other words.
+    """
+    for row in fields_of(model, names):
+        name, default = row["name"], row["default"]
+        words = (helps or {}).get(name, row["help"]).replace("%", "%%")
+        option, place = "--" + (options or {}).get(name, name.replace("_", "-")), prefix + name
+        if default is False:
             group.add_argument(option, action="store_true", default=None, dest=place, help=words)
         elif row["choices"]:
             group.add_argument(option, choices=row["choices"], dest=place, help=f"{words} (default {default})")
@@ -158,15 +179,20 @@ def dnp_options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
             group.add_argument(option, type=kind, metavar="TEXT" if kind is str else "NUMBER", dest=place, help=words + shown)
 
 
+def given(arguments, prefix: str) -> dict:
+    """What the options of :func:`field_options` and :func:`window_option` say, as the API takes it."""
+    data = {name[len(prefix):]: value for name, value in vars(arguments).items() if name.startswith(prefix) and value is not None}
+    if "window" in data:
+        data["window"] = parse_window(data["window"])
+    return data
+
+
 def dnp_of(arguments, base: Optional[dict] = None) -> dict:
     """``base``, as the API takes it, with what the options of :func:`dnp_options` say on top."""
-    data = dict(base or {})
-    given = {name[4:]: value for name, value in vars(arguments).items() if name.startswith("dnp_") and value is not None}
-    if "window" in given:
-        given["window"] = parse_window(given["window"])
-    if "text" in given:
-        given.setdefault("captioner", "text")
-    return {**data, **given}
+    found = given(arguments, "dnp_")
+    if "text" in found:
+        found.setdefault("captioner", "text")
+    return {**(base or {}), **found}
 
 
 def tell_resumed(count: int) -> None:

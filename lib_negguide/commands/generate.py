@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from lib_negguide import __version__
 from lib_negguide.commands import common, image_options
@@ -112,25 +112,27 @@ def scores_text(scores: dict) -> str:
     return f"{with_it} with, {without} without the caption" + (", kept without" if scores["kept"] == "without" else "")
 
 
-def free_name(folder: Path, seed: int) -> Path:
-    """``00007.png``, or ``00007-2.png`` where that is taken."""
-    path, number = folder / f"{seed:05d}.png", 2
+def free_name(folder: Path, seed: Union[int, str]) -> Path:
+    """``00007.png``, or ``00007-2.png`` where that is taken; of a text as it is."""
+    stem = seed if isinstance(seed, str) else f"{seed:05d}"
+    path, number = folder / f"{stem}.png", 2
     while path.exists():
-        path, number = folder / f"{seed:05d}-{number}.png", number + 1
+        path, number = folder / f"{stem}-{number}.png", number + 1
     return path
 
 
-def infotext(prompt, negative_prompt, settings: Settings, sigmas, host, seed, options, scheduler, caption: str = "", scores=None) -> str:
+def infotext(prompt, negative_prompt, settings: Settings, sigmas, host, seed, options, scheduler, caption: str = "", scores=None,
+             **more) -> str:
     """The WebUI's form: prompt, negative prompt, and ``Key: value`` pairs; windows in sigma.
 
-    ``caption``: the picture's own (DNP); ``scores``: of :func:`scores_of`.
+    ``caption``: the picture's own (DNP); ``scores``: of :func:`scores_of`; ``more``: further keys of the host.
     """
     from lib_negguide.hosts.embedded.samplers import sampler
 
     width, height = options["size"]
     pairs = {"Steps": options["steps"], "Sampler": sampler(options["sampler"]).name,
              "Schedule type": SCHEDULERS.get(scheduler, "Automatic"), "CFG scale": f"{options['cfg_scale']:g}",
-             "Seed": seed, "Size": f"{width}x{height}", "Model": host.model.name}
+             "Seed": seed, "Size": f"{width}x{height}", "Model": host.model.name, **more}
     if settings.enabled:
         data = settings.in_sigma(sigmas).to_dict()
         pairs[ON] = __version__

@@ -27,7 +27,8 @@ def add(commands) -> None:
     parser.add_argument("--parts", type=lambda written: written.split(","), default=list(USUAL), help=f"of {', '.join(PARTS)} "
                         f"(default {','.join(USUAL)})")
     parser.add_argument("--pictures", type=int, default=500, help="per part (default %(default)s)")
-    parser.add_argument("--controls", type=int, default=100, help="photos that are also reconstructed, and made by img2img (default %(default)s)")
+    parser.add_argument("--controls", type=int, default=100,
+                        help="photos that are also reconstructed, and made by img2img (default %(default)s)")
     parser.add_argument("--steps", type=int, default=15, help="default %(default)s")
     parser.add_argument("--cfg", type=float, default=world.GUIDANCE, help="guidance scale (default %(default)s)")
     parser.add_argument("--batch", type=int, default=25, help="pictures at a time (default %(default)s)")

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import ExitStack
+import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 from lib_negguide import plots, world
 from lib_negguide.commands import common
-from lib_negguide.commands.dns import sheet_path
 from lib_negguide.commands.generate import free_name, infotext, save, settings_of
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings import Dnp, Removal, Settings
+from lib_negguide.wording import without
 
 FIELDS = ("search", "detector", "every", "gone", "back", "region", "anchor", "fidelity")
 
@@ -64,7 +65,7 @@ def settings_from(arguments) -> Settings:
     if not base.enabled:
         raise SettingsError("--settings", {"enabled": False}, "enabled: removal is what this command does")
     data = base.to_dict()
-    if arguments.mask and not arguments.pictures:
+    if arguments.mask:
         told.setdefault("region", "mask")
     return Settings.parse({**data, "remove": {**data.get("remove", {}), "text": arguments.thing, **told}})
 
@@ -73,13 +74,14 @@ def settings_from(arguments) -> Settings:
 class Made:
     """Pictures before and after, (B, 3, H, W) each, and what to tell of each one. ``plain``: evaluations of an ordinary sampling."""
 
-    names: List[str]
+    settings: Settings
+    names: Sequence[str]
     prompts: Sequence[str]
     seeds: Sequence[int]
     before: Any
     result: Any
     plain: int
-    told: List[str] = field(default_factory=list)
+    told: Sequence[str] = ()
     more: Dict[str, Any] = field(default_factory=dict)
 
 
@@ -88,16 +90,14 @@ def run(arguments) -> int:
     pictures, mask = [_opened(path) for path in arguments.pictures], _opened(arguments.mask) if arguments.mask else None
     host = common.load(arguments)
     options = {**common.sampling(arguments, host), "negative_prompts": arguments.negative_prompt}
-    with ExitStack() as stack:
-        options["open_captioner"], options["open_clip"] = _openers(arguments, host)
-        options["on_step"] = stack.enter_context(common.progress("sampling"))
-        if not pictures:
-            made = _generated(arguments, host, settings, mask, options)
-        elif mask is None:
-            made = _photos(arguments, host, settings, pictures, options, stack.enter_context(common.progress("inversion")))
+    captioner, clip = _openers(arguments, host)
+    with common.progress("sampling") as on_step, common.progress("inversion") as on_invert:
+        sampling = {**options, "open_captioner": captioner, "open_clip": clip, "on_step": on_step}
+        if pictures:
+            made = _changed(arguments, host, settings, pictures, mask, captioner, sampling, on_invert)
         else:
-            made = _inpainted(arguments, host, settings, pictures, mask, options)
-    _saved(arguments, host, settings, made, options)
+            made = _generated(arguments, host, settings, mask, sampling)
+    _save(arguments, host, made, options)
     _report(arguments, made)
     return 0
 
@@ -110,58 +110,42 @@ def _generated(arguments, host, settings: Settings, mask, options) -> Made:
     prompts = [prompt] * len(arguments.seeds)
     before = host.sample(prompts, arguments.seeds, settings.copy(update={"remove": None}), **options)
     result = host.sample(prompts, arguments.seeds, settings, mask=mask, **options)
-    return Made([f"{seed:05d}" for seed in arguments.seeds], prompts, arguments.seeds, before.images, result, before.evaluations(0))
+    names = [f"{seed:05d}" for seed in arguments.seeds]
+    return Made(settings, names, prompts, arguments.seeds, before.images, result, before.evaluations(0))
 
 
-def _photos(arguments, host, settings: Settings, pictures, options, on_invert) -> Made:
+def _changed(arguments, host, settings: Settings, pictures, mask, captioner, options, on_invert) -> Made:
+    """Photos, or with a mask pictures painted anew there; every picture with every seed."""
     from lib_negguide.hosts.embedded import image
 
-    pictures, names, seeds, told = _combined(arguments, pictures)
-    prompts = _prompts(arguments, host, pictures)
-    before = image.tensor_of(pictures, options["size"])
-    strength = image.PHOTO_STRENGTH if arguments.strength is None else arguments.strength
-    photos = image.photo(host, before, prompts, seeds, settings, strength=strength, on_invert=on_invert, **options)
-    told = [f'under "{shown}": {one}' for shown, one in zip(photos.prompts, photos.reconstructions)]
-    settings = settings.copy(update={"remove": settings.remove.copy(update={"photo": True})})
-    return Made(names, photos.prompts, seeds, before, photos.result, 2 * len(photos.result.trace.calls), told,
-                {"Denoising strength": f"{strength:g}"})
-
-
-def _inpainted(arguments, host, settings: Settings, pictures, mask, options) -> Made:
-    from lib_negguide.hosts.embedded import image
-    from lib_negguide.wording import without
-
-    pictures, names, seeds, _ = _combined(arguments, pictures)
-    prompts = [without(prompt, arguments.thing) for prompt in _prompts(arguments, host, pictures)]
-    before = image.tensor_of(pictures, options["size"])
-    strength = image.STRENGTH if arguments.strength is None else arguments.strength
-    result = image.img2img(host, before, prompts, seeds, settings, strength=strength, mask=mask, blur=arguments.mask_blur,
-                           fill=arguments.fill, **options)
-    return Made(names, prompts, seeds, before, result, 2 * len(result.trace.calls), [f'under "{prompt}"' for prompt in prompts],
-                {"Denoising strength": f"{strength:g}", "Mask blur": f"{arguments.mask_blur:g}"})
-
-
-def _combined(arguments, pictures) -> Tuple[list, List[str], List[int], List[str]]:
-    """Every picture with every seed: pictures, names, seeds."""
-    several = len(arguments.seeds) > 1
-    rows = [(picture, f"{path.stem}-{seed}" if several else path.stem, seed)
-            for picture, path in zip(pictures, arguments.pictures) for seed in arguments.seeds]
-    found, names, seeds = zip(*rows)
-    return list(found), list(names), list(seeds), []
-
-
-def _prompts(arguments, host, pictures) -> List[str]:
-    """``--prompt`` for all, else a caption of each."""
     if arguments.prompt is not None:
-        return [arguments.prompt] * len(pictures)
-    with _openers(arguments, host)[0]() as captioner:
-        return captioner.caption(pictures)
+        prompts = [arguments.prompt] * len(pictures)
+    else:
+        with captioner() as opened:
+            prompts = opened.caption(pictures)
+    several = len(arguments.seeds) > 1
+    rows = [(picture, prompt, f"{path.stem}-{seed}" if several else path.stem, seed)
+            for picture, prompt, path in zip(pictures, prompts, arguments.pictures) for seed in arguments.seeds]
+    pictures, prompts, names, seeds = (list(column) for column in zip(*rows))
+    before = image.tensor_of(pictures, options["size"])
+    if mask is None:
+        strength = image.PHOTO_STRENGTH if arguments.strength is None else arguments.strength
+        photos = image.photo(host, before, prompts, seeds, settings, strength=strength, on_invert=on_invert, **options)
+        settings = settings.copy(update={"remove": settings.remove.copy(update={"photo": True})})
+        prompts, result, more = photos.prompts, photos.result, {}
+        told = [f'under "{prompt}"; {one}' for prompt, one in zip(prompts, photos.reconstructions)]
+    else:
+        strength = image.STRENGTH if arguments.strength is None else arguments.strength
+        prompts, more = [without(prompt, arguments.thing) for prompt in prompts], {"Mask blur": f"{arguments.mask_blur:g}"}
+        result = image.img2img(host, before, prompts, seeds, settings, strength=strength, mask=mask, blur=arguments.mask_blur,
+                               fill=arguments.fill, **options)
+        told = [f'under "{prompt}"' for prompt in prompts]
+    more = {"Denoising strength": f"{strength:g}", **more}
+    return Made(settings, names, prompts, seeds, before, result, 2 * len(result.trace.calls), told, more)
 
 
-def _openers(arguments, host) -> tuple:
+def _openers(arguments, host) -> Tuple:
     """What opens the captioner and the CLIP that the options name."""
-    from functools import partial
-
     from lib_negguide import metrics
     from lib_negguide.hosts.embedded.dns import opener
 
@@ -180,29 +164,31 @@ def _opened(path: Path):
         raise SettingsError("PICTURE", str(path), f"a picture that can be read: {error.strerror or 'not one'}") from None
 
 
-def _saved(arguments, host, settings: Settings, made: Made, options) -> None:
+def _save(arguments, host, made: Made, options) -> None:
     """Every picture with its infotext, and a sheet with both rows."""
     from lib_negguide.hosts.embedded.result import pil
 
     arguments.out.mkdir(parents=True, exist_ok=True)
-    sigmas = [call.sigma for call in made.result.trace.calls]
-    after = made.result.pil()
+    trace, after = made.result.trace, made.result.pil()
+    sigmas = [call.sigma for call in trace.calls]
     for name, prompt, seed, picture in zip(made.names, made.prompts, made.seeds, after):
-        text = infotext(prompt, arguments.negative_prompt, settings, sigmas, host, seed, options, made.result.scheduler, **made.more)
         path = free_name(arguments.out, name)
-        save(picture, path, text)
+        save(picture, path, infotext(prompt, arguments.negative_prompt, made.settings, sigmas, host, seed, options, made.result.scheduler,
+                                     **made.more))
         print(path)
-    trace = made.result.trace
-    rows = [plots.Row("before", "", [plots.Cell(picture, (), [name]) for name, picture in zip(made.names, pil(made.before))]),
-            plots.Row(f"without {arguments.thing}", "", [plots.Cell(picture, _acted(trace, number)) for number, picture in enumerate(after)])]
-    path = sheet_path(arguments.out, f"{arguments.thing} sheet")
-    plots.contact_sheet(f"without {arguments.thing}", rows).save(path)
+    gone = f"without {arguments.thing}"
+    rows = [plots.Row("before", "", [plots.Cell(picture, lines=[name]) for name, picture in zip(made.names, pil(made.before))]),
+            plots.Row(gone, "", [plots.Cell(picture, _acted(trace, number)) for number, picture in enumerate(after)])]
+    path = free_name(arguments.out, re.sub(r"\W+", "-", gone).strip("-"))
+    plots.contact_sheet(gone, rows).save(path)
     print(path)
 
 
 def _acted(trace, picture: int) -> List[float]:
-    """The removal's strength in a picture at each call, as a share of the highest."""
-    return [call.removal.strengths[picture] if call.removal else 0.0 for call in trace.calls] if trace.removed else []
+    """A removal's strength in a picture at each call, as a share of the highest; nothing where it is no part of the trace."""
+    strengths = [call.removal.strengths[picture] if call.removal else 0.0 for call in trace.calls]
+    highest = max(strengths)
+    return [strength / highest for strength in strengths] if highest else []
 
 
 def _report(arguments, made: Made) -> None:
@@ -211,7 +197,7 @@ def _report(arguments, made: Made) -> None:
         print(f"{name}: {line}")
     for line in made.result.trace.summary():
         print(line)
-    spent = sum(made.result.evaluations(number) for number in range(len(made.names))) / len(made.names)
-    print(f"predictions per picture: {spent:.4g}, an ordinary sampling takes {made.plain}")
+    spent = [made.result.evaluations(number) for number in range(len(made.names))]
+    print(f"predictions per picture: {sum(spent) / len(spent):.4g}; an ordinary sampling takes {made.plain}")
     if arguments.trace:
         arguments.trace.write_text(json.dumps(made.result.trace.to_dict(), indent=1), "utf-8")

@@ -76,6 +76,16 @@ class Model:
         pixels = torch.cat([self.vae.decode(one, return_dict=False)[0].float().cpu() for one in latents.split(1)])
         return ((pixels + 1.0) / 2.0).clamp(0.0, 1.0)
 
+    @torch.no_grad()
+    def latents(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, 3, H, W), floats in 0..1, to latents (B, 4, h, w), float32: the mean of what the VAE says, one at a time.
+
+        (The WebUI draws from that distribution, whose deviation is small, with torch's global generator.)
+        """
+        pixels = pictures.to(self.device, torch.float32) * 2.0 - 1.0
+        means = [self.vae.encode(one).latent_dist.mean for one in pixels.split(1)]
+        return torch.cat(means) * self.vae.config.scaling_factor
+
 
 def load(path, device: str = "cpu", dtype: Optional[torch.dtype] = None) -> Model:
     """Load a checkpoint file (its yaml, where it lies beside it, says the shapes) or a diffusers folder.

@@ -176,7 +176,8 @@ class _Inverter:
     def again(self) -> torch.Tensor:
         """Pictures of the noise with nothing removed, without guidance."""
         with self._host.threads():
-            return torch.cat([self._host.pictures(made.run, inversion.resample(made.denoise, made.inversion)) for made in self._made.values()])
+            return torch.cat([self._host.pictures(made.run, inversion.resample(made.denoise, made.inversion))
+                              for made in self._made.values()])
 
 
 def _noise(run: Run) -> torch.Tensor:
