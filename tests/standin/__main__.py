@@ -18,6 +18,7 @@ def main():
     parser.add_argument("--stock", action="store_true", help="without NegGuide")
     parser.add_argument("--extension", action="append", default=[], help="a folder to load beside NegGuide")
     parser.add_argument("--api-auth", metavar="USER:PASSWORD", help="who may use the API")
+    parser.add_argument("--gradio-auth", metavar="USER:PASSWORD", help="who may use the page")
     args = parser.parse_args()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if args.data_dir:
@@ -29,7 +30,7 @@ def main():
 
     from modules import shared, webui
 
-    shared.cmd_opts.api_auth = args.api_auth
+    shared.cmd_opts.api_auth, shared.cmd_opts.gradio_auth = args.api_auth, args.gradio_auth
     webui.start(args.port, args.model, [*([] if args.stock else [str(PROJECT)]), *args.extension])
 
 

@@ -23,7 +23,7 @@ def start(port, model, folders):
     ui_head.install()
     app, _, _ = shared.demo.queue(64).launch(
         server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, show_api=False, quiet=True,
-        allowed_paths=[shared.paths.script_path, *folders])
+        auth=[tuple(pair.split(":")) for pair in (shared.cmd_opts.gradio_auth or "").split(",") if pair] or None, allowed_paths=[shared.paths.script_path, *folders])
     app.user_middleware = [entry for entry in app.user_middleware if entry.cls.__name__ != "CORSMiddleware"]
     app.middleware_stack = None
     Api(app, queue_lock)
