@@ -27,11 +27,14 @@
         return row && row.kind === "object" && value !== null ? change(row.model, value) : value;
     }
 
+    /** Is this an end of a removal whose default, a noise level, does not count, because its window is in another unit? */
+    const isOpenEnd = (model, name, {unit}) => model === "Removal" && ["start", "stop"].includes(name) && unit !== undefined && unit !== "sigma";
+
     /** An object of `model` with every field of the table that has a default; unknown keys are kept. */
     function filled(model, data) {
         const full = Object.assign({}, clone(data));
         for (const row of tables[model]) {
-            if (full[row.name] === undefined && !row.required) full[row.name] = clone(row.default);
+            if (full[row.name] === undefined && !row.required) full[row.name] = isOpenEnd(model, row.name, full) ? null : clone(row.default);
             full[row.name] = nested(row, full[row.name], filled);
         }
         return full;
@@ -53,7 +56,7 @@
         for (const [name, value] of Object.entries(full)) {
             const row = field(model, name);
             const kept = nested(row, value, lean);
-            if (!row || row.required || !same(kept, row.default)) data[name] = kept;
+            if (!row || row.required || isOpenEnd(model, name, full) || !same(kept, row.default)) data[name] = kept;
         }
         return data;
     }
