@@ -1,13 +1,22 @@
 /*
- * NegGuide.dom: small helpers to make elements. All words go in as text, so that the host can translate them.
+ * NegGuide.dom: small helpers to make elements. All words go in as text, so that the host can translate them; tooltips, placeholders
+ * and spoken labels, which it overlooks in what is added later, are translated here (localizations/*.json, by the host's own setting).
  */
 (function(NegGuide) {
     "use strict";
 
+    const SPOKEN = ["title", "placeholder", "aria-label"];
+
+    /** In the page's language, where there is a translation. */
+    function words(text) {
+        return window.localization && window.localization[text] || text;
+    }
+
     /** An element; properties with a dash and `role`, `for` are attributes; null children are left out. */
     function element(tag, properties, ...children) {
         const made = document.createElement(tag);
-        for (const [name, value] of Object.entries(properties || {})) {
+        for (const [name, given] of Object.entries(properties || {})) {
+            const value = SPOKEN.includes(name) ? words(given) : given;
             if (name.includes("-") || name === "role" || name === "for") made.setAttribute(name, value);
             else made[name] = value;
         }
@@ -18,7 +27,7 @@
     /** A button; one that shows a mere symbol is called by its title. */
     function button(action, text, act, title) {
         const made = element("button", {type: "button", className: "negguide-button", title: title || "", "data-action": action}, text);
-        if (title && text.length < 3) made.setAttribute("aria-label", title);
+        if (title && text.length < 3) made.setAttribute("aria-label", words(title));
         made.addEventListener("click", () => act(made));
         return made;
     }
@@ -42,5 +51,5 @@
             `${one.path} = ${one.shown} `, element("span", {}, "is not allowed"), "; ", element("span", {}, one.allowed))));
     }
 
-    NegGuide.dom = {element, button, fillSelect, showComplaints};
+    NegGuide.dom = {words, element, button, fillSelect, showComplaints};
 })(window.NegGuide = window.NegGuide || {});

@@ -37,7 +37,7 @@
             const {element} = NegGuide.dom;
             const row = this.fields.get(name);
             const input = this.inputs[name] = this.input(name, row);
-            input.title = row.help;
+            input.title = NegGuide.dom.words(row.help);
             input.dataset.field = name;
             input.addEventListener("change", () => this.changed());
             const words = element("span", {}, row.title);
@@ -79,7 +79,7 @@
             this.window = {};
             const part = (name, title, input) => {
                 this.window[name] = input;
-                input.title = row.help;
+                input.title = NegGuide.dom.words(row.help);
                 input.dataset.window = name;
                 input.addEventListener("change", () => this.changed());
                 return element("label", {className: "negguide-field"}, element("span", {}, title), input);

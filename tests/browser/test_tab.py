@@ -70,6 +70,13 @@ def test_every_control_has_a_tooltip_and_a_name(tab):
     assert bare == []
 
 
+def test_tooltips_are_in_the_page_s_language(shared_page):
+    said = shared_page.page.evaluate("""() => { const before = window.localization; window.localization = {Run: 'Los'};
+        const made = NegGuide.dom.button('x', '▶', () => {}, 'Run'); window.localization = before;
+        return [made.title, made.getAttribute('aria-label'), NegGuide.dom.button('x', '▶', () => {}, 'Run').title]; }""")
+    assert said == ["Los", "Los", "Run"]
+
+
 @pytest.mark.parametrize(("strip", "seen"), [
     ("windows", ["points", "unit", "negative"]), ("weights", ["weights", "negative"]), ("formulas", ["negative"]),
     ("four", ["caption", "captioner"])])
