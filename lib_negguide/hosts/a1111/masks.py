@@ -53,8 +53,8 @@ def within(p, remove: Removal, hires: bool) -> Optional[torch.Tensor]:
 def _framed(p, mask: Any, hires: bool) -> Any:
     """A mask (Pillow) of the whole picture, in pixels, cut and scaled as the host does it with the picture."""
     if hires:
-        left, top = p.truncate_x // 2 * FACTOR, p.truncate_y // 2 * FACTOR
-        right, bottom = (p.truncate_x + 1) // 2 * FACTOR, (p.truncate_y + 1) // 2 * FACTOR
+        x, y = getattr(p, "truncate_x", 0), getattr(p, "truncate_y", 0)  # cells that are cut off
+        left, top, right, bottom = (FACTOR * cells for cells in (x // 2, y // 2, (x + 1) // 2, (y + 1) // 2))
         width, height = p.hr_upscale_to_x, p.hr_upscale_to_y
         return mask.resize((width, height)).crop((left, top, width - right, height - bottom))
     pictures = getattr(p, "init_images", None)

@@ -23,7 +23,11 @@ OF_THE_HIRES_PASS = ("hr_sampler_name", "hr_scheduler", "hr_second_pass_steps", 
 
 @dataclass(frozen=True)
 class Kept:
-    """One call: its noise level (units of sigma), the guided prediction (B, C, h, w) and, of CFG++ samplers, the unconditional one."""
+    """One call: its noise level (units of sigma), the guided prediction (B, C, h, w) and, of CFG++ samplers, the unconditional one.
+
+    On the CPU in half precision, whose three digits are below one level of 255; CFG++ samplers, in which the two predictions'
+    errors do not cancel, need more.
+    """
 
     sigma: float
     guided: torch.Tensor
@@ -31,16 +35,12 @@ class Kept:
 
     @classmethod
     def of(cls, sigma: float, guided: torch.Tensor, uncond: Optional[torch.Tensor]) -> Kept:
-        return cls(sigma, _small(guided), None if uncond is None else _small(uncond))
+        dtype = torch.float16 if uncond is None else torch.float32
+        return cls(sigma, *(None if part is None else part.detach().to("cpu", dtype, copy=True) for part in (guided, uncond)))
 
     @property
     def bytes(self) -> int:
         return sum(part.numel() * part.element_size() for part in (self.guided, self.uncond) if part is not None)
-
-
-def _small(part: torch.Tensor) -> torch.Tensor:
-    """On the CPU in half precision, whose three digits are far below one level of 255."""
-    return part.detach().to("cpu", torch.float16, copy=True)
 
 
 class Records:

@@ -5,7 +5,8 @@
 It also counts model calls, tells what a nested generation has left behind (GET /saboteur/seen), changes prompts as other
 extensions do (place "prompts"), and has a captioner, "colours", whose captions depend on the picture and differ in length,
 and a CLIP that likes red pictures (place "clip"; with countdown 1 it dislikes them). It computes cross-attention in its own
-way, as ControlNet does (place "attention"), or does without it (countdown 1), and counts the hooks in the model.
+way, as ControlNet does (place "attention"), or does without it (countdown 1), and counts the hooks in the model. With the
+place "auto captioner" that captioner is what others take by default.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from lib_negguide import captioners, clip_model, metrics
 PLACES = {"GuidancePlan.at": ("lib_negguide.plan", "GuidancePlan", "at"),
           "GuidancePlan.build": ("lib_negguide.plan", "GuidancePlan", "build"),
           "GuidancePlan.texts": ("lib_negguide.plan", "GuidancePlan", "texts"),
+          "Removing.change": ("lib_negguide.removal", "Removing", "change"),
           "nested": ("modules.processing", None, "process_images_inner"),
           "caption": (__name__, "Colours", "caption")}
 
@@ -64,6 +66,8 @@ class Saboteur(scripts.Script):
                 module.forward = (lambda x, *_args, **_kwargs: torch.zeros_like(x)) if countdown else attention_of(module)
         if place in ("nested", "caption"):
             fail_once(place, int(countdown))
+        global default_captioner
+        default_captioner = place == "auto captioner"
         metrics.opened, clip_model.find = clip_of(-1 if countdown else 1) if place == "clip" else original_clip
         self.before = {**attributes(p), **world()}
 
@@ -78,7 +82,7 @@ class Saboteur(scripts.Script):
             p.all_prompts = [f"a {colour} circle" for colour, _ in zip(["blue", "green", "red", "yellow"], range(count))]
             p.all_seeds = [p.all_seeds[0] + n for n in range(count)]
             p.all_subseeds, p.all_negative_prompts = list(p.all_seeds), p.all_negative_prompts[:1] * count
-        elif place and place not in ("nested", "caption", "clip", "attention"):
+        elif place and place not in ("nested", "caption", "clip", "attention", "auto captioner"):
             fail_once(place, int(countdown))
 
 
@@ -184,8 +188,11 @@ def add_endpoint(_demo, app):
 original_find = getattr(captioners.find, "original", captioners.find)
 
 
+default_captioner = False
+
+
 def find(spec, **kwargs):
-    return Colours() if spec == "colours" else original_find(spec, **kwargs)
+    return Colours() if spec == "colours" or default_captioner and spec == "auto" else original_find(spec, **kwargs)
 
 
 find.original = original_find
