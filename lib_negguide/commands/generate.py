@@ -36,6 +36,7 @@ def add(commands) -> None:
                         help="a negative with its window; may be repeated")
     parser.add_argument("--negative-prompt", default="", metavar="TEXT", help="the ordinary negative prompt (the box of a WebUI)")
     parser.add_argument("--combine", choices=COMBINE, help="how negatives that overlap are combined (default join, at no extra cost)")
+    parser.add_argument("--remove", metavar="TEXT", help="take that out of the picture that the seed gives (see the command remove)")
     parser.add_argument("--settings", metavar="JSON", help="NegGuide's settings, as the API takes them: JSON, or a file with it")
     parser.add_argument("--seeds", "--seed", type=common.seeds, default=[1], metavar="SEEDS", help="e.g. 7, 1-8 or 1-4,9 (default 1)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the pictures (default %(default)s/)")
@@ -48,7 +49,7 @@ def add(commands) -> None:
 
 
 def settings_of(arguments, dnp: Optional[dict] = None, store: Optional[Store] = None) -> Settings:
-    """Settings from ``--settings``, then ``--negative``, ``--combine`` and ``dnp`` on top; raises :class:`SettingsError`.
+    """Settings from ``--settings``, then ``--negative``, ``--combine``, ``--remove`` and ``dnp`` on top; raises :class:`SettingsError`.
 
     Pictures of image prompts are put into the ``store``, where there is one.
     """
@@ -63,6 +64,8 @@ def settings_of(arguments, dnp: Optional[dict] = None, store: Optional[Store] = 
     data["negatives"] = data.get("negatives", []) + added
     if arguments.combine:
         data["combine"] = arguments.combine
+    if getattr(arguments, "remove", None):
+        data["remove"] = {**data.get("remove", {}), "text": arguments.remove}
     if dnp is not None:
         data["dnp"] = {**data.get("dnp", {}), **dnp}
     if store is not None:

@@ -27,7 +27,7 @@ def run(checkpoint, capsys, tmp_path, monkeypatch):
     return call
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["dns"], ["dnp"], ["demo"], ["bench"], ["bench", "overhead"], ["bench", "windows"]])
+@pytest.mark.parametrize("command", [[], ["generate"], ["remove"], ["dns"], ["dnp"], ["demo"], ["bench"], ["bench", "overhead"], ["bench", "windows"]])
 def test_help(run, command):
     code, out, err = run(*command, "--help", model=False)
     assert code == 0 and out.startswith("usage: python -m lib_negguide") and not err
@@ -80,6 +80,11 @@ def test_generate_again_from_what_the_picture_says(run, tmp_path):
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     assert run("generate", PROMPT, "--settings", "settings.json", "--steps", 5, "--seed", 9)[0] == 0
     assert Image.open(tmp_path / "out" / "00009-2.png").tobytes() == first.tobytes()
+
+
+def test_generate_without_something(run):
+    code, out, _ = run("generate", PROMPT, "--remove", "glasses", "--settings", '{"remove": {"text": "hat", "search": "window"}}', "--steps", 5)
+    assert code == 0 and "glasses removed: calls 2 of 5" in out and "predictions per picture: 11 instead of 10" in out
 
 
 def test_branches_say_what_they_cost(run):
