@@ -42,7 +42,8 @@ class Settings(Schedule):
     image_subtract: float = pydantic.Field(
         0.0, ge=0, le=1, step=0.05, title="Subtract from positive pictures", allowed="a number from 0 to 1",
         help="How much of the negative pictures is taken out of the positive ones before they act, while negatives act: what both show "
-             "is then avoided, not kept. 0: each as it is. 0.75 with a weight of 0.75 for the negative picture is a good start.")
+             "is then avoided, not kept. 0: each as it is. Try 0.5 to 0.75 with a weight of 0.75 for the negative picture; less where too "
+             "much goes.")
     remove: Optional[Removal] = pydantic.Field(
         None, title="Remove", allowed="an object with a text and the other fields of Removal, or null for off",
         help="Take something out of the picture that the same seed gives; the rest is to stay as it is.")
