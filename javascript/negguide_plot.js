@@ -40,7 +40,7 @@
             const {element} = NegGuide.dom;
             this.calls = trace.calls;
             this.series = series(trace).map((one, number) => ({...one, color: COLORS[number % COLORS.length], on: true,
-                top: Math.max(one.kind === "strength" ? 1 : 0, ...one.values.map((value) => Math.abs(value || 0))) || 1}));
+                low: one.name === NAMES.cosine ? -1 : 0, top: one.name === NAMES.cosine ? 1 : Math.max(one.kind === "strength" ? 1 : 0, ...one.values.map((value) => Math.abs(value || 0))) || 1}));
             this.from = 0;
             this.to = this.calls.length;
             this.at = -1;
@@ -161,7 +161,7 @@
             }
             const points = [];
             for (let call = this.from; call < this.to; call++) {
-                if (typeof one.values[call] === "number") points.push(`${this.x(call + 0.5)} ${this.y(Math.max(one.values[call] / top, 0))}`);
+                if (typeof one.values[call] === "number") points.push(`${this.x(call + 0.5)} ${this.y(Math.max((one.values[call] - one.low) / (top - one.low), 0))}`);
             }
             const marks = points.map((point) => svg("circle", {cx: point.split(" ")[0], cy: point.split(" ")[1], r: 2.5, fill: one.color}));
             return svg("g", {"data-curve": one.name}, svg("polyline", {points: points.join(" "), fill: "none", stroke: one.color, "stroke-width": 2}), ...marks);

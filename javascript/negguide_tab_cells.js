@@ -116,6 +116,17 @@
             buttons[to].focus();
         }
 
+        /** What the picture would have been at some calls. */
+        previews(cell) {
+            const {element} = NegGuide.dom;
+            if (!(cell.previews || []).length) return null;
+            return element("div", {className: "negguide-tab-strip", "data-previews": cell.name}, ...cell.previews.map(({call, file}) => {
+                const sigma = cell.trace.calls && cell.trace.calls[call] ? `, σ ${Number(cell.trace.calls[call].sigma.toPrecision(3))}` : "";
+                return element("figure", {className: "negguide-tab-preview"},
+                    element("img", {src: NegGuide.workbench.file(this.run.id, file), alt: "", loading: "lazy"}), element("figcaption", {}, `${call + 1}${sigma}`));
+            }));
+        }
+
         drawDetail() {
             const {element, button} = NegGuide.dom;
             const cell = this.run.cells.find((one) => one.name === this.selected);
@@ -136,7 +147,7 @@
                 element("div", {className: "negguide-tab-large"}, element("img", {src: NegGuide.workbench.file(this.run.id, cell.file), alt: cell.title})),
                 element("div", {className: "negguide-tab-about"}, element("h4", {}, cell.title),
                     ...[...measures(cell), cell.caption].filter((one) => one).map((one) => element("div", {}, one)),
-                    element("div", {className: "negguide-tab-tools"}, ...tools), plot,
+                    element("div", {className: "negguide-tab-tools"}, ...tools), plot, this.previews(cell),
                     element("details", {}, element("summary", {}, "Infotext"), element("pre", {}, cell.infotext || "none"))));
         }
     }

@@ -29,7 +29,7 @@
             return element("div", {className: "negguide-tab-form"},
                 strip, this.field("prompt"), this.field("negative"), this.field("negative_prompt"),
                 this.field("caption"), group("captioner"), group("points", "unit"), this.field("weights"), this.formulaBoxes(), this.windowFields(),
-                group("seed", "steps", "cfg_scale"), group("sampler_name", "scheduler"), group("width", "height"), this.field("clip"));
+                group("seed", "steps", "cfg_scale"), group("sampler_name", "scheduler"), group("width", "height"), this.field("clip"), this.field("norms"), this.field("previews"));
         }
 
         /** A label with its input; the help is the tooltip of both. */
@@ -52,9 +52,9 @@
                 return element("select", {}, ...row.choices.map((choice) => element("option", {value: choice}, STRIPS[choice] || choice)));
             }
             if (this.choices[name]) return element("select", {}, ...this.choices[name].map((choice) => element("option", {value: choice}, choice)));
-            if (name === "clip") return element("input", {type: "checkbox"});
+            if (name === "clip" || name === "norms") return element("input", {type: "checkbox"});
             if (LONG.includes(name)) return element("textarea", {rows: 2, spellcheck: false});
-            const numeric = ["seed", "steps", "cfg_scale", "width", "height"].includes(name);
+            const numeric = ["seed", "steps", "cfg_scale", "width", "height", "previews"].includes(name);
             if (!numeric) return element("input", {type: "text", spellcheck: false});
             const {min, max, step} = row;
             return element("input", {type: "number", min: String(min), max: String(max), step: step ? String(step) : "1"});

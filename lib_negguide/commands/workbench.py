@@ -53,6 +53,9 @@ def add(commands) -> None:
     parser.add_argument("--caption", default="", metavar="TEXT", help="four: the caption n* instead of the captioner's")
     parser.add_argument("--captioner", metavar="CAPTIONER", default="auto", help=common.HELP["captioner"])
     parser.add_argument("--scores", action="store_true", help="CLIP scores of the prompt")
+    parser.add_argument("--norms", action="store_true",
+                        help="lengths and cosine of both directions at each call (two more predictions a call)")
+    parser.add_argument("--previews", type=int, default=0, metavar="N", help="x0 at so many calls (default none)")
     parser.add_argument("--out", type=Path, default=Path("out/workbench"), help="folder of the result (default %(default)s/)")
     common.model_options(parser)
     common.sampling_options(parser)
@@ -83,10 +86,10 @@ def run(arguments) -> int:
     with common.progress("pictures") as on_step:
         painter.on_step = on_step
 
-        def tell(done: int, total: int, _run: Dict[str, Any], row: Optional[Dict[str, Any]], image: Any) -> None:
+        def tell(done: int, total: int, _run: Dict[str, Any], row: Optional[Dict[str, Any]], made: Optional[Made]) -> None:
             painter.place = (done, total)
             if row is not None:
-                folder.add(row, image)
+                folder.add(row, made)
                 print("  ".join([str(folder.path / row["file"]), row["title"], *measured(row), row["caption"]]).rstrip())
 
         try:
@@ -112,7 +115,8 @@ def form_of(arguments, options: Dict[str, Any]) -> Form:
     return Form.parse({
         "strip": arguments.strip, "prompt": arguments.prompt, "negative": arguments.negative, "seed": arguments.seed,
         "negative_prompt": arguments.negative_prompt, "caption": arguments.caption, "captioner": arguments.captioner,
-        "clip": arguments.scores, "steps": options["steps"], "cfg_scale": options["cfg_scale"], "width": width, "height": height,
+        "clip": arguments.scores, "norms": arguments.norms, "previews": arguments.previews,
+        "steps": options["steps"], "cfg_scale": options["cfg_scale"], "width": width, "height": height,
         "sampler_name": options["sampler"], "scheduler": options["scheduler"], **given})
 
 
@@ -121,6 +125,10 @@ class Painter:
 
     def __init__(self, host, form: Form, options: Dict[str, Any], arguments):
         self.host, self.form, self.options, self.arguments = host, form, options, arguments
+        if form.watched or form.previews:
+            from lib_negguide.hosts.embedded.observing import Observing
+
+            self.host = Observing(host.model, form.watched, form.previews)
         self.on_step: Any = None
         self.place = (0, 1)
 
@@ -130,7 +138,8 @@ class Painter:
                                       on_step=self._step, **self.options)
         sigmas = [call.sigma for call in result.trace.calls]
         text = infotext(cell.prompt, cell.negative_prompt, cell.settings, sigmas, self.host, self.form.seed, self.options, result.scheduler)
-        return Made(result.pil()[0], text, result.trace.to_dict())
+        made = Made(result.pil()[0], text, result.trace.to_dict(), previews=getattr(self.host, "previews", ()))
+        return made.observed(getattr(self.host, "norms", ()), sigmas)
 
     def opposite(self, cell: Cell) -> Made:
         made = self.paint(cell)

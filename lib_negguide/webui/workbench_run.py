@@ -20,6 +20,8 @@ from lib_negguide.hosts.a1111.denoiser import check_model, check_scale
 from lib_negguide.hosts.a1111.jobs import job as host_job
 from lib_negguide.hosts.a1111.jobs import sampler_of
 from lib_negguide.hosts.a1111.nested import nested, stop_if_asked
+from lib_negguide.hosts.a1111.observing import ATTRIBUTE as OBSERVER
+from lib_negguide.hosts.a1111.observing import Observer
 from lib_negguide.hosts.a1111.run import run_of
 from lib_negguide.settings import Dns, Settings
 from lib_negguide.webui import dnp as auto_dnp
@@ -68,9 +70,9 @@ def perform_in_host(form: Form, kept: Runs, identity: str, progress) -> Dict[str
     folder = kept.at(identity)
     run = begun(form, identity)
 
-    def tell(done: int, total: int, run: Dict[str, Any], row: Optional[Dict[str, Any]], image: Any) -> None:
+    def tell(done: int, total: int, run: Dict[str, Any], row: Optional[Dict[str, Any]], made: Optional[Made]) -> None:
         if row is not None:
-            folder.add(row, image)
+            folder.add(row, made)
             folder.write(run)
         if shared.state.job_count < total:
             shared.state.job_count = total
@@ -111,6 +113,9 @@ class Painter:
     def paint(self, cell: Cell) -> Made:
         shared.state.textinfo = f"NegGuide: {cell.title}"
         with closing(self._request(cell)) as p:
+            observer = Observer(self.form.watched, self.form.previews)
+            if observer.negative or observer.count:
+                setattr(p, OBSERVER, observer)
             try:
                 done = processing.process_images(p)
             except HTTPException as error:
@@ -120,7 +125,9 @@ class Painter:
             passes = run.passes if run is not None else []
             first = done.index_of_first_image
             notes = str(p.extra_generation_params.get("NegGuide note") or "")
-            return Made(done.images[first], done.infotexts[first], passes[0].trace.to_dict() if passes else {}, notes=notes)
+            made = Made(done.images[first], done.infotexts[first], passes[0].trace.to_dict() if passes else {}, notes=notes,
+                        previews=observer.previews)
+            return made.observed(observer.norms, observer.sigmas)
 
     def opposite(self, cell: Cell) -> Made:
         """Made and captioned once, as auto-DNP does: it is in that one's cache."""

@@ -70,11 +70,18 @@ class Form(Model):
     clip: bool = pydantic.Field(
         False, title="CLIP scores", allowed="true or false",
         help="Cosine of each picture with the prompt, whole and least part (protocol of Attend-and-Excite). Needs CLIP ViT-B/16.")
+    norms: bool = pydantic.Field(
+        False, title="Directions", allowed="true or false",
+        help="At each model call the lengths of what prompt and negative add to the empty prompt, ‖d_p − d_u‖ and ‖d_n − d_u‖, and their "
+             "cosine. Two more predictions a call; no picture changes. Not in the strip four.")
+    previews: int = pydantic.Field(
+        0, ge=0, le=12, step=1, title="Previews", allowed="a whole number from 0 to 12",
+        help="Show what the picture would be (x0) at so many model calls, spread over the run.")
 
     _choices = choice("strip", "unit")
-    _counts = only(is_whole, "seed", "steps", "width", "height")
+    _counts = only(is_whole, "seed", "steps", "width", "height", "previews")
     _numbers = only(is_number, "cfg_scale")
-    _flags = only(is_flag, "clip")
+    _flags = only(is_flag, "clip", "norms")
     _texts = only(lambda value: isinstance(value, str), "prompt", "negative", "negative_prompt", "caption", "sampler_name", "scheduler")
 
     @pydantic.validator("points", "weights", pre=True, allow_reuse=True)
@@ -113,9 +120,10 @@ class Form(Model):
         """Auto-DNP whose negative picture is made like the others: at the run's own steps and size."""
         return Dnp(captioner=self.captioner, steps=1.0, size=1.0)
 
-    def told(self) -> dict:
-        """JSON-ready, defaults left out."""
-        return self.dict(exclude_defaults=True)
+    @property
+    def watched(self) -> str:
+        """The negative whose directions are wanted, or ""."""
+        return self.negative if self.norms and self.strip != "four" else ""
 
     def with_seed(self, seed: Optional[int]) -> Form:
         return self if seed is None else self.copy(update={"seed": int(seed)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Protocol
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from lib_negguide import __version__
 from lib_negguide.background import Cancelled
 from lib_negguide.dns import Interrupted
 from lib_negguide.errors import NegGuideError
+from lib_negguide.workbench.directions import PREDICTIONS
 from lib_negguide.workbench.form import Form
 from lib_negguide.workbench.strips import DNS, PLAIN, Cell, cells
 
@@ -28,6 +29,16 @@ class Made:
     trace: Dict[str, Any] = field(default_factory=dict)
     caption: str = ""
     notes: str = ""
+    previews: Sequence[Tuple[int, Any]] = ()
+    """(number of the call, Pillow image of its x0)."""
+
+    def observed(self, norms: Sequence[Dict[str, float]], sigmas: Sequence[float]) -> Made:
+        """With what was seen at each call in its trace, which NegGuide has none of where it was off."""
+        if norms:
+            calls = self.trace.get("calls") or [{"sigma": sigma, "strengths": [], "extra_evaluations": 0} for sigma in sigmas]
+            self.trace = {"names": [], **self.trace, "calls": [
+                {**call, "norms": norm, "extra_evaluations": call["extra_evaluations"] + PREDICTIONS} for call, norm in zip(calls, norms)]}
+        return self
 
 
 class Painter(Protocol):
@@ -43,8 +54,8 @@ class Painter(Protocol):
         """Opens a :class:`lib_negguide.metrics.ClipScores`; raises :class:`ModelError` where there is none."""
 
 
-Tell = Callable[[int, int, Dict[str, Any], Optional[Dict[str, Any]], Optional[Any]], None]
-"""Told of the progress: cells done, cells in all, the run so far, and the row and the picture of a cell that is new."""
+Tell = Callable[[int, int, Dict[str, Any], Optional[Dict[str, Any]], Optional[Made]], None]
+"""Told of the progress: cells done, cells in all, the run so far, and of a cell that is new its row and what was made."""
 
 
 def begun(form: Form, identity: str) -> Dict[str, Any]:
@@ -99,7 +110,7 @@ def _cells(form: Form, painter: Painter, run: Dict[str, Any], tell: Tell, images
         row = _row(cell, one, images.get(PLAIN))
         run["cells"].append(row)
         run["notes"] += [one.notes] if one.notes and one.notes not in run["notes"] else []
-        tell(len(run["cells"]), total, run, row, one.image)
+        tell(len(run["cells"]), total, run, row, one)
 
 
 def _row(cell: Cell, made: Made, plain: Optional[Any]) -> Dict[str, Any]:
@@ -107,6 +118,7 @@ def _row(cell: Cell, made: Made, plain: Optional[Any]) -> Dict[str, Any]:
     return {"name": cell.name, "title": cell.title, "row": cell.row, "column": cell.column, "prompt": cell.prompt,
             "negative_prompt": cell.negative_prompt, "settings": cell.settings.to_dict(), "file": f"{cell.name}.png",
             "infotext": made.infotext, "trace": made.trace, "caption": made.caption, "clip": None,
+            "previews": [{"call": call, "file": f"{cell.name}-x0-{call + 1}.png"} for call, _ in made.previews],
             "distance": None if plain is None or cell.name == PLAIN else round(distance(plain, made.image), 2)}
 
 

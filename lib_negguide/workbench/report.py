@@ -44,8 +44,8 @@ def html_of(run: Dict[str, Any], folder: Path) -> str:
     parts.append("<h2>What acted, by noise level</h2>")
     for row in run["cells"]:
         drawn = traces.svg(row["trace"])
-        if drawn:
-            parts.append(f"<h3>{_safe(row['title'])}</h3>{drawn}")
+        if drawn or row["previews"]:
+            parts.append(f"<h3>{_safe(row['title'])}</h3>{drawn}<div class='strip'>{_previews(row, folder)}</div>")
     parts.append("<h2>Settings</h2>")
     for row in run["cells"]:
         parts.append(f"<details><summary>{_safe(row['title'])}</summary><pre>{_safe(row['infotext'])}</pre></details>")
@@ -53,6 +53,15 @@ def html_of(run: Dict[str, Any], folder: Path) -> str:
     parts.append(f"<details><summary>Request</summary><pre>{_safe(told)}</pre></details>")
     return (f"<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
             f"<title>{_safe(title)}</title><style>{STYLE}</style></head><body>{''.join(parts)}</body></html>")
+
+
+def _previews(row: Dict[str, Any], folder: Path) -> str:
+    return "".join(f"<figure><img src='{_data(folder / one['file'])}' alt=''><figcaption>call {one['call'] + 1}</figcaption></figure>"
+                   for one in row["previews"])
+
+
+def _data(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _table(rows: List[Dict[str, Any]], columns: List[str], folder: Path) -> str:
@@ -66,9 +75,8 @@ def _table(rows: List[Dict[str, Any]], columns: List[str], folder: Path) -> str:
 
 
 def _figure(row: Dict[str, Any], folder: Path) -> str:
-    data = base64.b64encode((folder / row["file"]).read_bytes()).decode("ascii")
     words = "<br>".join(_safe(line) for line in [row["title"], *measured(row), row["caption"]] if line)
-    return f"<figure><img src='data:image/png;base64,{data}' alt='{_safe(row['title'])}'><figcaption>{words}</figcaption></figure>"
+    return f"<figure><img src='{_data(folder / row['file'])}' alt='{_safe(row['title'])}'><figcaption>{words}</figcaption></figure>"
 
 
 def _safe(text: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from lib_negguide.errors import NegGuideError
-from lib_negguide.workbench.outcome import FAILED, RUNNING
+from lib_negguide.workbench.outcome import FAILED, RUNNING, Made
 from lib_negguide.workbench.sheet import sheet
 from lib_negguide.workbench.strips import GUIDED
 
@@ -42,15 +42,17 @@ class Folder:
         part.write_text(json.dumps(run, ensure_ascii=False), "utf-8")
         os.replace(part, self.path / "run.json")
 
-    def add(self, row: Dict[str, Any], image: Any) -> None:
-        """A cell's picture, with its infotext."""
+    def add(self, row: Dict[str, Any], made: Made) -> None:
+        """A cell's picture, with its infotext, and its previews."""
         from PIL.PngImagePlugin import PngInfo
 
         self.path.mkdir(parents=True, exist_ok=True)
         texts = PngInfo()
         if row["infotext"]:
             texts.add_text("parameters", row["infotext"])
-        image.save(self.path / row["file"], pnginfo=texts)
+        made.image.save(self.path / row["file"], pnginfo=texts)
+        for preview, (_, image) in zip(row["previews"], made.previews):
+            image.save(self.path / preview["file"])
 
     def finish(self, run: Dict[str, Any]) -> None:
         """The sheet and the thumbnail, where there is a picture, and the run's last word."""

@@ -147,6 +147,18 @@ def test_the_plot_is_read_by_pointer_and_keys_zoomed_and_filtered(shared_page):
     assert page.evaluate("NegGuide.plot.trace({names: [], calls: []})") is None
 
 
+def test_directions_and_previews_are_shown(tab):
+    tab.fill("weights", weights="0.75", previews="2")
+    tab.field("norms").check()
+    tab.run(2)
+    tab.cell("weight-0.75").click()
+    curves = tab.root.locator("button[data-curve]").evaluate_all("all => all.map((one) => one.dataset.curve)")
+    assert curves == ["glasses", "‖d_p − d_u‖", "‖d_n − d_u‖", "cosine"]
+    assert tab.root.locator("[data-previews] img").count() == 2
+    tab.field("norms").uncheck()
+    tab.field("previews").fill("0")
+
+
 def test_a_negative_goes_back_into_the_form(weights):
     weights.field("strip").select_option("formulas")
     weights.field("negative").fill("hat")

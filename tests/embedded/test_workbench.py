@@ -37,6 +37,19 @@ def test_the_four_pictures_with_a_caption_of_ones_own(tmp_path):
     assert [row["name"] for row in run["cells"]] == ["plain", "dns", "only", "guided"] and run["caption"] == "a hat"
 
 
+def test_directions_and_previews_change_no_picture(tmp_path):
+    plain, seen = tmp_path / "plain", tmp_path / "seen"
+    command = ["workbench", "formulas", "a portrait of a person", "-n", "glasses", "--formulas", "branches,loop", *SMALL]
+    assert cli.main([*command, "--out", str(plain)]) == cli.main([*command, "--norms", "--previews", "2", "--out", str(seen)]) == 0
+    run = json.loads((seen / "run.json").read_text("utf-8"))
+    for row in run["cells"]:
+        assert Image.open(plain / row["file"]).tobytes() == Image.open(seen / row["file"]).tobytes(), row["name"]
+        norms = [call["norms"] for call in row["trace"]["calls"]]
+        assert len(norms) == 3 and all(one["p"] > 0 and one["n"] > 0 and -1 <= one["cosine"] <= 1 for one in norms)
+        assert [preview["call"] for preview in row["previews"]] == [1, 2]
+        assert all((seen / preview["file"]).is_file() for preview in row["previews"])
+
+
 @pytest.mark.parametrize(("wrong", "field"), [
     (["workbench", "windows", "a cat"], "negative"), (["workbench", "weights", "a cat", "-n", "hat", "--weights", "3"], "weights"),
     (["workbench", "weights", "a cat", "-n", "hat", "--weights", "x"], "--weights"), (["workbench", "x", "a cat"], "STRIP")])

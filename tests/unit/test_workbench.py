@@ -10,6 +10,7 @@ from lib_negguide.dns import Interrupted
 from lib_negguide.errors import ModelError, SettingsError
 from lib_negguide.settings import Removal, Settings
 from lib_negguide.workbench import report, traces
+from lib_negguide.workbench.directions import chosen, directions
 from lib_negguide.workbench.form import FORMULAS, STRIPS, Form
 from lib_negguide.workbench.outcome import Made, begun, distance, perform
 from lib_negguide.workbench.runs import NoSuchRun, Runs
@@ -184,7 +185,7 @@ def kept(tmp_path, limit=50, **changes):
     identity = runs.new()
     folder = runs.at(identity)
     asked = form(**changes)
-    run = perform(asked, Painter(), begun(asked, identity), lambda done, total, run, row, image: row and folder.add(row, image))
+    run = perform(asked, Painter(), begun(asked, identity), lambda done, total, run, row, made: row and folder.add(row, made))
     folder.finish(run)
     return runs, identity
 
@@ -251,4 +252,34 @@ def test_a_trace_is_drawn_level_over_each_call():
 
 def test_a_removal_is_drawn_too():
     calls = [{"sigma": 9.0, "strengths": []}, {"sigma": 5.0, "strengths": [], "removal": {"strengths": [2.0], "presence": [0.3]}}]
-    assert traces.series({"names": [], "calls": calls, "removed": "hat"}) == [("hat", [0.0, 2.0])]
+    trace = {"names": [], "calls": calls, "removed": "hat"}
+    assert traces.series(trace) == [("hat", [0.0, 2.0])] and traces.signals(trace) == [("presence", [None, 0.3], 0.0, 0.3)]
+    seen = Made(None).observed([{"p": 2.0, "n": 1.0, "cosine": -1.0}] * 2, [9.0, 5.0]).trace
+    assert [label for label, *_ in traces.signals(seen)] == list(traces.NORMS.values()) and traces.svg(seen).count("<polyline") == 3
+
+
+# ---- directions
+
+
+def test_directions_are_lengths_in_eps_and_a_cosine():
+    import torch
+
+    d_u = torch.zeros(1, 4, 2, 2)
+    d_p, d_n = d_u.clone(), d_u.clone()
+    d_p[0, 0], d_n[0, 1] = 3.0, 1.0
+    told = directions(d_p, d_u, d_n, sigma=2.0)
+    assert told == {"p": 0.75, "n": 0.25, "cosine": 0.0}, "x0 form: differences over sigma, root mean square of 16 numbers"
+    assert directions(d_p, d_u, -d_p, 2.0, is_eps=True) == {"p": 1.5, "n": 1.5, "cosine": -1.0}
+    assert directions(d_u, d_u, d_n, 1.0)["cosine"] == 0.0
+
+
+def test_calls_for_previews():
+    assert [list(chosen(*case)) for case in ((0, 10), (1, 10), (3, 10), (12, 4))] == [[], [9], [2, 6, 9], [0, 1, 2, 3]]
+
+
+def test_what_was_seen_is_in_the_trace_also_where_negguide_was_off():
+    seen = [{"p": 1.0, "n": 0.5, "cosine": 0.1}] * 2
+    assert [call["extra_evaluations"] for call in Made(None).observed(seen, [9.0, 1.0]).trace["calls"]] == [2, 2]
+    made = Made(None, trace={"names": ["hat"], "calls": [{"sigma": 9.0, "strengths": [1], "extra_evaluations": 1}] * 2}).observed(seen, [])
+    assert [(call["norms"]["n"], call["extra_evaluations"]) for call in made.trace["calls"]] == [(0.5, 3)] * 2
+    assert made.trace["names"] == ["hat"] and Made(None).observed([], []).trace == {}

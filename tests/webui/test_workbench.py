@@ -55,6 +55,22 @@ def test_the_cells_are_the_hosts_own_pictures(host, formulas):
     assert "NegGuide" not in cells["plain"]["infotext"] and "NegGuide schedule" in cells["window"]["infotext"]
 
 
+@pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
+def test_directions_and_previews_change_no_picture(host, sampler):
+    asked = {"strip": "formulas", "formulas": ["branches"], "sampler_name": sampler}
+    bare, seen = post(host, **asked), post(host, **asked, norms=True, previews=2)
+    for row in seen["cells"]:
+        assert seen["pictures"][row["name"]] == bare["pictures"][row["name"]] or np.array_equal(
+            pixels(seen["pictures"][row["name"]]), pixels(bare["pictures"][row["name"]]))
+        norms = [call["norms"] for call in row["trace"]["calls"]]
+        assert len(norms) >= 3 and all(0 < one["p"] < 2 and 0 < one["n"] < 2 for one in norms)
+        assert len(row["previews"]) >= 1
+        for preview in row["previews"]:
+            assert host.get(f"{ROOT}/runs/{seen['id']}/files/{preview['file']}").status_code == 200
+    plain, branches = ([call["norms"]["p"] for call in row["trace"]["calls"]] for row in seen["cells"])
+    assert plain[0] == pytest.approx(branches[0], rel=0.02), "the same noise, the same directions"
+
+
 def test_a_run_is_kept_and_can_be_deleted(host, formulas):
     identity = formulas["id"]
     assert identity in [row["id"] for row in host.get(ROOT + "/runs").json()["runs"]]

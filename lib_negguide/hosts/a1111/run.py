@@ -168,7 +168,7 @@ class Run:
         if (subset, also) not in current.schedules:
             texts = current.plan.texts(subset, current.box_texts, current.captions, also)
             cache = self._caches.setdefault((current.hires, subset, also), [None, None])
-            current.schedules[subset, also] = _encoded(p, texts, current.hires, cache)
+            current.schedules[subset, also] = encoded(p, texts, current.hires, cache)
         return current.schedules[subset, also]
 
 
@@ -178,7 +178,7 @@ def run_of(p) -> Optional[Run]:
     return run if run is not None and run.belongs_to(p) else None
 
 
-def _encoded(p, texts: List[str], hires: bool, cache: List[Any]) -> List[Any]:
+def encoded(p, texts: List[str], hires: bool, cache: List[Any]) -> List[Any]:
     """Encode negative prompts as the host encodes its own in this pass: emphasis, embeddings, clip skip, SDXL sizes."""
     width, height = (p.hr_upscale_to_x, p.hr_upscale_to_y) if hires else (p.width, p.height)
     prompts = prompt_parser.SdConditioning(texts, is_negative_prompt=True, width=width, height=height)
