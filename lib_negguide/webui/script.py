@@ -5,7 +5,7 @@ from __future__ import annotations
 from modules import scripts
 
 from lib_negguide.errors import NegGuideError
-from lib_negguide.hosts.a1111 import denoiser, images, masks, removal
+from lib_negguide.hosts.a1111 import denoiser, images, masks, photo, removal
 from lib_negguide.hosts.a1111.report import answer, refuse, take_back_refusal, tell
 from lib_negguide.hosts.a1111.run import ATTRIBUTE, Run, run_of
 from lib_negguide.webui import accordion, dnp, gallery, infotext, request
@@ -60,6 +60,8 @@ class NegGuideScript(scripts.Script):
                 denoiser.check_scale(p)
             if run.settings.remove is not None:
                 removal.check(p, run.settings)
+                if run.settings.remove.photo:
+                    photo.prompts_without(p, run.settings.remove)
             run.settings = denoiser.settings_in_sigma(p, run.settings)
             run.images()  # what is missing is said before anything is sampled
             infotext.write(p, run)

@@ -12,7 +12,7 @@ DNP_AXES = ["DNP", "DNP captioner", "DNP steps", "DNP size", "DNP scale", "DNP p
             "DNP stop"]  # in test_dnp.py
 IMAGE_AXES = ["Image weight", "Image start", "Image stop", "Image subtract"]  # in test_image_prompts.py
 REMOVE_AXES = ["Remove", "Remove strength", "Remove start", "Remove stop", "Remove detector", "Remove search", "Remove region",
-               "Remove anchor"]  # in test_removal_settings.py
+               "Remove anchor"]  # in test_removal_requests.py
 WITH_CHOICES = ("Enabled", "Curve", "Preset")
 
 

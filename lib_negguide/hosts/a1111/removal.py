@@ -16,7 +16,7 @@ from modules import sd_samplers_common, shared
 from lib_negguide import detectors, regions
 from lib_negguide import removal as engine
 from lib_negguide.errors import HostError, NegGuideError, SettingsError
-from lib_negguide.hosts.a1111 import clip, interrogator, masks
+from lib_negguide.hosts.a1111 import clip, interrogator, masks, photo
 from lib_negguide.hosts.a1111.noise import full_run
 from lib_negguide.hosts.a1111.records import Kept, Records, key_of_pass
 from lib_negguide.hosts.a1111.report import answer, tell
@@ -30,8 +30,7 @@ from lib_negguide.settings import Dnp, Removal
 records = Records()
 """What runs without their removals have left, for the next request that differs in the removal alone."""
 
-REFUSED = {"photo": ((True,), "false in the WebUI; python -m lib_negguide remove does it"),
-           "detector": (("attention",), "presence, clip or caption in the WebUI"),
+REFUSED = {"detector": (("attention",), "presence, clip or caption in the WebUI"),
            "region": (("attention",), "object, mask or everywhere in the WebUI")}
 """Fields of a removal with the values that cannot be had here, and what can; the page leaves those out."""
 
@@ -45,6 +44,8 @@ def check(p, settings) -> None:
     for field, (values, instead) in REFUSED.items():
         if getattr(remove, field) in values:
             raise SettingsError("remove." + field, getattr(remove, field), instead)
+    if remove.photo:
+        photo.check(p, remove)
     masks.check(p, remove)
     samplers = {"sampler_name": p.sampler_name}
     if getattr(p, "enable_hr", False):
@@ -79,16 +80,16 @@ def wanted(current: Pass, denoiser, sigma: float) -> List[bool]:
     return current.removing.wants(sigma, denoiser.step)
 
 
-def after_call(run: Run, denoiser, params) -> None:
+def after_call(run: Run, denoiser, sigma: float, params) -> None:
     """In ``on_cfg_after_cfg``: note what a run without the removal makes of this call, or keep to it outside the region."""
     current = run.current
     if current.recording is not None:
         uncond = denoiser.last_noise_uncond if denoiser.need_last_noise_uncond else None
-        current.recording.append(Kept.of(current.trace.calls[-1].sigma, params.x, uncond))
+        current.recording.append(Kept.of(sigma, params.x, uncond))
         return
     number = denoiser.step
     kept = current.plain[number] if number < len(current.plain) else None
-    if kept is None or abs(kept.sigma - current.trace.calls[-1].sigma) > 1e-3 * kept.sigma:
+    if kept is None or abs(kept.sigma - sigma) > 1e-3 * kept.sigma:
         raise HostError(f"NegGuide: the run without the removal had no such call as number {number + 1}, so the rest cannot be kept; "
                         "set remove.anchor to false")
     params.x = current.removing.anchored(params.x, kept.guided.to(params.x))
@@ -155,6 +156,7 @@ class _Sampling:
     def __init__(self, run: Run, p, sampler, sample: Callable[[], torch.Tensor], make: detectors.Make):
         self.run, self.p, self.remove, self._sample, self._make = run, p, run.settings.remove, sample, make
         self._beginning = Beginning(p, sampler) if self.remove.anchor or self.remove.search == "exhaustive" else None
+        self._sampler, self._region = sampler, None
         self._made = self._spent = 0
         self._plain: Optional[List[Kept]] = None
         self._steps = hires_steps(p) if p.is_hr_pass else steps_of(p, None, 1)
@@ -162,6 +164,8 @@ class _Sampling:
     def samples(self) -> torch.Tensor:
         """The latents of the pass, (B, C, h, w)."""
         try:
+            if self.remove.photo:
+                return self._from_photo()
             if self.remove.anchor:
                 self._plain = self._without()
             if self.remove.search == "exhaustive":
@@ -176,6 +180,8 @@ class _Sampling:
         current = self.run.begin_pass_again(self.p, remove)
         current.recording = recording
         current.plain = None if recording is not None or current.removing is None else self._plain
+        if self._region is not None and current.removing is not None:
+            current.removing.region = self._region
         if self._made:
             self._beginning.again()
         self._made += 1
@@ -198,6 +204,32 @@ class _Sampling:
             self._spent = 2 * len(kept) + self.run.current.trace.extra_of(0)
             records.put(key, kept)
         return kept
+
+    def _from_photo(self) -> torch.Tensor:
+        """From the photo's own noise; outside the region each call leads back to the photo."""
+        photos, before = self._sample.args[1], shared.state.textinfo
+
+        def on_step(number: int, steps: int, _sigma: float) -> None:
+            shared.state.textinfo = f"NegGuide: the photo is turned into noise {number + 1}/{steps}"
+            if _stopped():
+                raise _Ended(photos)
+
+        try:
+            inverted = photo.Inverted(self.p, self._sampler, self.remove, self._sample, on_step)
+            made = inverted.reconstructions(photos)
+        finally:
+            shared.state.textinfo = before
+        self._plain, self._spent = inverted.plain, inverted.evaluations
+        self._region = None if inverted.region is None else regions.Painted(inverted.region)
+        self._sample = partial(self._sample.func, self.p, photos, inverted.noise, *self._sample.args[3:], **self._sample.keywords)
+        samples = self._once(self.remove)
+        note(self.run, self.p, self.run.current, range(len(samples)), self._spent)
+        for number, one in enumerate(made):
+            self.run.removed_of(self.p.iteration * self.p.batch_size + number).passes[-1]["reconstruction"] = {
+                "l1": one.l1, "psnr": min(one.psnr, 99.0), "poor": one.poor}
+            if one.poor:
+                tell(self.p, f"the photo's {one}")
+        return samples
 
     def _searched(self) -> torch.Tensor:
         """One window after the other, until the thing is gone from every picture; each picture of the first in which it is."""
