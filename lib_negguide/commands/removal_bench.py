@@ -27,6 +27,7 @@ def add(commands) -> None:
     parser.add_argument("--things", type=lambda written: written.split(","), default=list(THINGS), help="default " + ",".join(THINGS))
     parser.add_argument("--lines", type=lambda written: written.split(","), default=[], help="only these (names of the files in OUT/THING)")
     parser.add_argument("--report", action="store_true", help="nothing is sampled: the report of what is there")
+    parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw a sheet of the first N pictures, too")
     parser.add_argument("--seeds", type=int, default=500, help="pictures that show it without a negative (default %(default)s)")
     parser.add_argument("--searched", type=int, default=100, help="of these, for the search of Ban et al. (default %(default)s)")
     parser.add_argument("--first-seed", type=int, default=3_000_000, help="default %(default)s")

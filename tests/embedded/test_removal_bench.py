@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
 from lib_negguide import cli, world
 from lib_negguide.settings import Settings
@@ -69,9 +70,11 @@ def test_the_written_out_defaults_are_the_defaults():
 
 
 def test_the_report_and_resuming(measured, out, capsys, monkeypatch):
-    monkeypatch.setattr(removal.Bench, "pictures", lambda *_: pytest.fail("measured again"))
-    assert cli.main([*COMMAND, "--lines", KEYS, "--out", str(out)]) == 0
-    assert cli.main([*COMMAND, "--report", "--out", str(out)]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(removal.Bench, "pictures", lambda *_: pytest.fail("measured again"))
+        assert cli.main([*COMMAND, "--lines", KEYS, "--out", str(out)]) == 0
+    assert cli.main([*COMMAND, "--report", "--pictures", "2", "--out", str(out)]) == 0
+    assert Image.open(out / "hat.png").width > 400
     report = (out / "removal.md").read_text()
     assert "## Goals" in report and report.count("| closed loop, the default") == 2 and (out / "removal.png").is_file()
 
@@ -94,6 +97,16 @@ def test_a_feature_distance_is_none_of_the_same_and_grows():
     with torch.no_grad():
         near, far = (removal.perceptual(judge, images, images + amount * torch.randn_like(images)) for amount in (0.02, 0.3))
         assert (removal.perceptual(judge, images, images) == 0).all() and (near < far).all()
+
+
+def test_another_sampler_shares_no_beginnings(tmp_path, monkeypatch):
+    monkeypatch.setattr(removal, "TRIED", 8)
+    keys = "full,loop,loop-anchor,exhaustive"
+    assert cli.main([*COMMAND, "--seeds", "1", "--sampler", "Heun", "--lines", keys, "--out", str(tmp_path)]) == 0
+    found = {path.stem: json.loads(path.read_text())["pictures"] for path in (tmp_path / "hat-Heun").iterdir()}
+    calls = 2 * (STEPS - 1) + 1
+    assert sorted(found) == ["full", "loop"] and all(shot[5] == 2 * calls for shot in found["full"].values())
+    assert all(2 * calls < shot[5] < 3 * calls for shot in found["loop"].values())
 
 
 def shot(gone, l1, evaluations=65.0):

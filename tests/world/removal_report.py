@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib_negguide import plots
+from lib_negguide.hosts.embedded.result import pil
 from tests.world.evaluate import wilson
-from tests.world.removal import Bench, Line, Shot, lines
+from tests.world.removal import SHARES, Bench, Line, Shot, lines
 
 GOAL_POINTS, GOAL_DISTANCE, GOAL_COST = 0.02, 0.5, 1.15
+SHOWN = ("none", "full", "5-15", "loop", "loop-anchor")
 DEFAULTS = ("loop", "loop-anchor")
 
 
@@ -68,7 +70,7 @@ def rows(bench: Bench) -> list[Row]:
     """Every method that has been measured, in the table's order."""
     full = bench.kept(next(line for line in lines() if line.key == "full"))
     found = [(line, bench.kept(line)) for line in lines()]
-    return [Row(line, dict(list(shots.items())[: bench.wanted]), full, 2 * bench.steps) for line, shots in found if shots]
+    return [Row(line, dict(list(shots.items())[: bench.wanted]), full, bench.sampling) for line, shots in found if shots]
 
 
 def goals(thing: str, measured: list[Row]) -> list[list[str]]:
@@ -94,7 +96,7 @@ def write(benches: list[Bench], out: Path) -> str:
             "that the judge sees but the thing is as it was. L1 (0–255), PSNR and the distance in the judge's features (as LPIPS) are outside "
             "the thing's place, against the picture without a negative; *of full*: L1 as a share of the full run's on the same seeds; *both "
             "remove*: only pictures in which this method and the full run remove it, with their number. *Samplings*: model evaluations in "
-            f"units of one sampling ({2 * first['steps']}); in brackets without what is shared between windows, or with the picture that is at hand.", "",
+            f"units of one sampling ({benches[0].sampling}); in brackets without what is shared between windows, or with the picture that is at hand.", "",
             "## Goals", "", plots.table(["thing", "method", "removal (within 2 points)", "change outside (at most half)", "cost (at most 1.15)"],
                                         [row for name, found in every.items() for row in goals(name, found)])]
     for name, found in every.items():
@@ -105,6 +107,33 @@ def write(benches: list[Bench], out: Path) -> str:
     (out / "removal.md").write_text(report, "utf-8")
     draw(every, out / "removal.png")
     return report
+
+
+def sheet(bench: Bench, path: Path, count: int) -> None:
+    """The first pictures of some methods, one below the other; framed where the thing is gone and the rest is as before."""
+    with bench.host.threads():
+        base, shown = bench.base().part(slice(0, count)), []
+        for line in lines():
+            if line.key not in SHOWN or (bench.sampler != SHARES and line.cached):
+                continue
+            images, spent, alone, trace = bench.pictures(line, base, lambda prompts: None)
+            cells = []
+            for number, (image, shot) in enumerate(zip(pil(images), bench.shots(base, images, spent, alone), strict=True)):
+                words = [f"seed {base.seeds[number]}"] if line.remove is None else [
+                    f"{'gone' if shot.gone else 'there'}, rest {'as before' if shot.kept else 'changed'}", f"L1 outside {255 * shot.l1:.1f}"]
+                good = None if line.remove is None else shot.gone and shot.kept
+                cells.append(plots.Cell(image, _strengths(trace, number, bench.steps), words, good))
+            shown.append(plots.Row(line.words, f"{sum(spent) / len(spent) / bench.sampling:.2f} samplings", cells))
+    footer = f"The first {count} seeds from {bench.first} whose picture shows it. Bars: when the negative acts."
+    plots.contact_sheet(f"“{bench.thing.prompt}” without “{bench.thing.name}”", shown, footer).save(path)
+
+
+def _strengths(trace, picture: int, steps: int) -> list[float]:
+    """Of a negative in one picture at each call of the whole run; calls that were shared come first, and had none."""
+    if trace is None:
+        return [0.0] * steps
+    own = [sum(call.strengths) if call.removal is None else call.removal.strengths[picture] for call in trace.calls]
+    return [0.0] * (steps - len(own)) + own
 
 
 def draw(every: dict[str, list[Row]], path: Path) -> None:
