@@ -13,6 +13,7 @@
         window: "Acts in every picture from start to stop.",
         exhaustive: "Whole samplings, each with a longer window, until the thing is gone (Ban et al.).",
     };
+    const PHOTO = "The prompt is to say what the photo shows, and the sampler has to be Euler.";
     const MASKS = {
         txt2img: "White is where it may act. Without a mask it cannot act here.",
         img2img: "White is where it may act. Empty: the mask of the host's own inpainting.",
@@ -95,23 +96,24 @@
             const wrong = own.map((one) => one.path.slice("remove.".length));
             if (wrong.some((path) => this.more.querySelector(`[data-field="${path.replace(/\[.*/, "")}"]`))) this.more.open = true;
             const {remove} = this.editor.settings;
-            const text = !remove ? HINTS.off : own.length ? "" : `${HINTS[remove.search]} ${this.cost(remove)}`;
+            const {words} = NegGuide.dom;
+            const text = !remove ? words(HINTS.off) : own.length ? "" : `${words(HINTS[remove.search])} ${remove.photo ? `${words(PHOTO)} ` : ""}${this.cost(remove)}`;
             if (this.hint.textContent !== text) this.hint.textContent = text;
         }
 
         /** In words, what it costs beside the picture itself; a sampling is two evaluations of the model at each step. */
         cost(remove) {
-            const {search, detector, every, anchor, photo} = remove;
+            const {search, detector, every, anchor, photo} = remove, {words} = NegGuide.dom;
             const calls = this.editor.actingSteps("first", "remove").length;
             const {steps, from} = this.editor.page.run("first");
             const sampled = steps - from;
-            if (!calls) return `No step of ${sampled} is between start and stop: does nothing.`;
+            if (!calls) return words("No step is between start and stop: does nothing.");
             const whole = 1 + (anchor ? 1 : 0) + (photo ? 1 : 0);
             const samplings = Number((whole + Math.ceil(calls / every) / 2 / sampled).toFixed(2));
-            let said = `Costs ${search === "loop" ? "at most" : "about"} ${samplings} samplings`;
-            if (this.isPlain(remove) && whole === 1) said = "Costs nothing: an ordinary negative with a window";
-            else if (search === "exhaustive") said = `Costs up to ${calls + whole} samplings`;
-            return `${said}${search !== "window" && LATER[detector] ? `, and ${LATER[detector]} at each look` : ""}.`;
+            let said = `${words(search === "loop" ? "Costs at most" : "Costs about")} ${samplings} ${words("samplings")}`;
+            if (this.isPlain(remove) && whole === 1) said = words("Costs nothing: an ordinary negative with a window");
+            else if (search === "exhaustive") said = `${words("Costs up to")} ${calls + whole} ${words("samplings")}`;
+            return `${said}${search !== "window" && LATER[detector] ? `, ${words("and at each look")} ${words(LATER[detector])}` : ""}.`;
         }
 
         /** Is it an ordinary negative with a window? */

@@ -144,7 +144,7 @@ def test_what_does_not_count_is_hidden(section, opened):
     assert "photo" in other.visible() and "fidelity" not in other.visible()
     other.more()
     other.own("photo").check()
-    assert "fidelity" in other.visible() and other.settings["remove"]["photo"] is True
+    assert "fidelity" in other.visible() and other.settings["remove"]["photo"] is True and "what the photo shows" in other.hint
     other.own("region").select_option("mask")
     assert "host's own inpainting" in other.element.locator("[data-mask]").inner_text()
 
@@ -175,7 +175,7 @@ def test_the_hint_says_what_it_costs(section):
     assert section.hint.endswith("Costs at most 1.07 samplings."), "3 of 20 steps"
     section.own("every").fill("1")
     section.own("detector").select_option("clip")
-    assert section.hint.endswith("and CLIP on a decoded preview at each look.")
+    assert section.hint.endswith("and at each look CLIP on a decoded preview.")
     section.own("search").select_option("window")
     assert section.hint.endswith("Costs about 1.2 samplings.")
     section.own("anchor").check()
