@@ -236,8 +236,8 @@ def test_earlier_runs_are_opened_and_deleted(weights):
     count = entries.count()
     first = entries.first.get_attribute("data-run")
     weights.fill("formulas")
-    weights.root.locator("[data-formula=branches]").uncheck()
-    weights.root.locator("[data-formula=perp-neg]").uncheck()
+    for formula in ("branches", "perp-neg", "loop"):
+        weights.root.locator(f"[data-formula={formula}]").uncheck()
     weights.run(3)
     weights.page.wait(lambda: entries.count() == count + 1)
     entry = weights.root.locator(f"[data-run='{first}']")
