@@ -118,3 +118,18 @@ def test_axes_of_other_windows_leave_the_removal_alone(host):
 
 def test_axes_say_where_nobody_says_what_to_remove(host):
     assert "removes nothing" in plot(host, "Remove strength", ["1"], {}).notes
+
+
+def test_beside_scores_of_a_caption(host):
+    """The picture without the caption, made to compare with, is without the thing too."""
+    if not host.has_script("Saboteur"):
+        pytest.skip("this host has not loaded tests/webui/saboteur as an extension")
+    dnp = {"dnp": {"captioner": "text", "text": "hat", "scores": True, "keep_better": True}}
+    for countdown in (0, 1):
+        more = {"Saboteur": {"args": ["clip", countdown]}}
+        shot = host.txt2img({**dnp, **removal()}, more_scripts=more, steps=6)
+        kept = "without" if "kept without" in shot.infotexts[0] else "with"
+        caption = {"dnp": {"captioner": "text", "text": "hat"}} if kept == "with" else {}
+        assert same(shot, host.txt2img({**caption, **removal()}, steps=6))
+    answer = host.refused({**dnp, **removal(anchor=True)})
+    assert answer.status_code == 422 and "dnp.scores = True is not allowed; false with remove.anchor" in answer.json()["detail"]
