@@ -149,6 +149,10 @@ class Probe:
         self._waiting = list(enumerate(wanted)) if self._announced else []
         self._kept, self._now = {}, {}
 
+    def end(self) -> None:
+        """The call is over: what the model is run on before the next :meth:`begin` is not kept, and may be of any size."""
+        self._announced, self._waiting = False, []
+
     def rows(self) -> List[int]:
         """Numbers of the rows that the host has run so far and that were wanted."""
         return sorted(row for kept in next(iter(self._kept.values()), ()) for row in kept.rows)
@@ -179,7 +183,7 @@ class Probe:
             query = torch.stack([kept.query[at] for kept, at in found])
             key = torch.stack([kept.key[at] for kept, at in found]) if context is None else None
         if context is not None:
-            key = self._key(name, context).expand(len(rows), -1, -1)
+            key = self._key(name, context).to(query.device).expand(len(rows), -1, -1)
         return Layer(name, size, shares(query, key, self._modules[name].heads))
 
     @torch.no_grad()

@@ -14,11 +14,19 @@ from lib_negguide.attention import maps, ratio
 from lib_negguide.attention.probes import Choice, Probe, Size, is_decoder, spread
 from lib_negguide.attention.words import Tokens
 from lib_negguide.errors import HostError
+from lib_negguide.plan import joins
+from lib_negguide.settings import Removal
 
 if TYPE_CHECKING:
     from lib_negguide.removal import Seen
 
 MOST_LAYERS = 9
+
+
+def needed(remove: Optional[Removal]) -> bool:
+    """Does a removal's detector or its region look at attention?"""
+    return remove is not None and not joins(remove) and (
+        remove.region == "attention" or (remove.search, remove.detector) == ("loop", "attention"))
 
 
 def decoder(layers: Dict[str, int], _size: Size) -> List[str]:
@@ -52,6 +60,10 @@ class Watch:
             if picture is not None:
                 self._rows.setdefault(picture, row)  # of several joined by AND the first
         self.probe.begin([row in self._rows.values() for row in range(len(pictures))])
+
+    def end(self) -> None:
+        """The call is over; another one's rows are not looked at before the next :meth:`begin`."""
+        self.probe.end()
 
     def presence(self, pictures: Sequence[int]) -> torch.Tensor:
         """(K,): 1 / r with r of :func:`lib_negguide.attention.ratio.ratio`, both by the prompt's queries.

@@ -8,7 +8,7 @@ import gradio as gr
 from modules import shared
 from modules.ui_components import InputAccordion
 
-from lib_negguide.hosts.a1111 import interrogator, removal
+from lib_negguide.hosts.a1111 import interrogator
 from lib_negguide.webui.editor import editor_html
 
 
@@ -19,8 +19,7 @@ def build(tab: str) -> Tuple[Any, Any]:
     and offers ``negguideSync(tab, value)`` for changes that come from Python.
     """
     with InputAccordion(bool(shared.opts.negguide_enabled), label="NegGuide", elem_id=f"negguide_{tab}") as enabled:
-        refused = {field: values for field, (values, _) in removal.REFUSED.items()}
-        gr.HTML(editor_html(tab, interrogator.folders(), refused), elem_id=f"negguide_{tab}_editor")
+        gr.HTML(editor_html(tab, interrogator.folders()), elem_id=f"negguide_{tab}_editor")
         value = gr.Textbox(
             shared.opts.negguide_settings or "{}", label="NegGuide settings", elem_id=f"negguide_{tab}_json",
             elem_classes=["negguide-json"], lines=1, max_lines=1)

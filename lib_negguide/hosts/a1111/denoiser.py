@@ -169,6 +169,8 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
     if negatives or wanted:
         scale = removal.scale_of(denoiser)
         setattr(denoiser.inner_model, predictions.KEY, predictions.Predictions(run, params, sigma, scale, step, negatives, wanted, without))
+    if wanted and run.watching is not None:
+        run.watching.begin(params)
     if not wanted:
         current.trace.record(sigma, step)
     return uncond

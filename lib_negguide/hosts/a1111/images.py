@@ -174,11 +174,8 @@ def announce(run, params, sigma: float, skips_uncond: bool) -> Tuple[float, ...]
     denoiser = params.denoiser
     if run.acting is None:
         raise HostError("NegGuide: image prompts cannot act: another extension samples in a way of its own")
-    pictures = len(denoiser.sampler.sampler_extra_args["cond"].batch)
-    prompts = sum(map(len, denoiser.sampler.sampler_extra_args["cond"].batch))
-    if len(params.x) != prompts + pictures:
-        raise HostError(f"NegGuide: another extension predicts {len(params.x)} rows at once where the host has {prompts + pictures}; "
-                        "image prompts cannot tell which is which")
+    parts = parts_of_prompts(params, "image prompts")
+    prompts, pictures = sum(parts), len(parts)
     strengths = images.strengths(sigma)
     if skips_uncond:
         images_acting = images.only(POSITIVE)
@@ -190,6 +187,18 @@ def announce(run, params, sigma: float, skips_uncond: bool) -> Tuple[float, ...]
         tell(denoiser.p, "CFG scale 1 avoids nothing, so no negative picture acts")
     run.acting.begin(denoiser, images.rows(sigma), prompts, pictures)
     return strengths
+
+
+def parts_of_prompts(params, asks: str) -> List[int]:
+    """In ``on_cfg_denoiser``: how many rows the prompt of each picture has at this call (several with AND).
+
+    They come first, then one row a picture for the negative; raises :class:`HostError`, in the name of ``asks``, where it is not so.
+    """
+    parts = [len(conditions) for conditions in params.denoiser.sampler.sampler_extra_args["cond"].batch]
+    if len(params.x) != sum(parts) + len(parts):
+        raise HostError(f"NegGuide: another extension predicts {len(params.x)} rows at once where the host has {sum(parts) + len(parts)}; "
+                        f"{asks} cannot tell which is which")
+    return parts
 
 
 def predicted(params) -> None:

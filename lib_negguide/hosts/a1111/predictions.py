@@ -44,6 +44,8 @@ class Predictions:
         """Change the conditional rows of ``x_out`` (cond rows, then B uncond rows; (rows, C, H, W))."""
         weights = self._prompt_weights()
         d_u = x_out[-len(weights):]
+        if self.run.watching is not None:
+            self.run.watching.end_call()
         if self.negatives:
             everyone = range(len(weights))
             predictions = [(self._predict(model, condition, everyone), weight) for condition, weight in self.negatives]
@@ -64,6 +66,7 @@ class Predictions:
         seen = Seen.of(self.sigma, denoiser.step, self.scale, d_c, d_u, d_n, self.wanted, x=self.call.x[-len(weights):],
                        is_eps=counts_in_timesteps(denoiser))
         seen.preview = lambda pictures: self._preview(seen, pictures)
+        seen.attention = None if self.run.watching is None else self.run.watching.maps
         delta = removing.change(seen)
         if delta is not None:
             self._add(x_out, weights, delta)

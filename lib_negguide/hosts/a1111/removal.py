@@ -16,7 +16,7 @@ from modules import sd_samplers_common, shared
 from lib_negguide import detectors, regions
 from lib_negguide import removal as engine
 from lib_negguide.errors import HostError, NegGuideError, SettingsError
-from lib_negguide.hosts.a1111 import clip, interrogator, masks, photo
+from lib_negguide.hosts.a1111 import attention, clip, interrogator, masks, photo
 from lib_negguide.hosts.a1111.noise import full_run
 from lib_negguide.hosts.a1111.records import Kept, Records, key_of_pass
 from lib_negguide.hosts.a1111.report import answer, tell
@@ -30,10 +30,6 @@ from lib_negguide.settings import Dnp, Removal
 records = Records()
 """What runs without their removals have left, for the next request that differs in the removal alone."""
 
-REFUSED = {"detector": (("attention",), "presence, clip or caption in the WebUI"),
-           "region": (("attention",), "object, mask or everywhere in the WebUI")}
-"""Fields of a removal with the values that cannot be had here, and what can; the page leaves those out."""
-
 CHOOSES_ITS_CALLS = ("DPM adaptive",)
 """Samplers whose noise levels depend on what is predicted."""
 
@@ -41,9 +37,6 @@ CHOOSES_ITS_CALLS = ("DPM adaptive",)
 def check(p, settings) -> None:
     """Before anything is sampled: can this be done, and is all there that is needed? Raises :class:`NegGuideError`."""
     remove: Optional[Removal] = settings.remove
-    for field, (values, instead) in REFUSED.items():
-        if getattr(remove, field) in values:
-            raise SettingsError("remove." + field, getattr(remove, field), instead)
     if remove.photo:
         photo.check(p, remove)
     masks.check(p, remove)
@@ -105,8 +98,9 @@ def acting(run: Run) -> Iterator[detectors.Make]:
         with detectors.nobody() as make:
             yield make
         return
-    with detectors.opened(remove, captioner=partial(interrogator.opened, Dnp()), clip=clip.opened,
-                          final=remove.search == "exhaustive") as make:
+    with attention.watching(run) as attend, detectors.opened(
+            remove, captioner=partial(interrogator.opened, Dnp()), clip=clip.opened, attention=attend,
+            final=remove.search == "exhaustive") as make:
         run.make = partial(_removing, make)
         try:
             yield make

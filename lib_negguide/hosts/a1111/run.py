@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 from modules import prompt_parser, sd_samplers, shared
 from modules.sd_hijack import model_hijack
 
+from lib_negguide.attention.watch import needed
 from lib_negguide.dns import Negative
 from lib_negguide.hosts.a1111 import images
 from lib_negguide.image_prompt.prompt import ImagePrompts
@@ -69,7 +70,8 @@ class Run:
     the job: ``negatives``, their captions and where they come from, or ``None``; ``given``: they are a script's;
     ``resolved``, prompts and seeds that they were made for; ``plain``, the pictures without captions, for comparison;
     ``scores`` by number of the picture. ``acting``: the hooks of image prompts, while a sampler is at work. Of a removal:
-    ``make``, while a sampler is at work, gives what removes in a pass; ``removed``, what was done, by number of the picture.
+    ``make``, while a sampler is at work, gives what removes in a pass, and ``watching`` looks at attention for it; ``removed``,
+    what was done, by number of the picture.
     """
 
     def __init__(self, p, settings: Settings, nested: bool = False):
@@ -87,6 +89,7 @@ class Run:
         self.error: Optional[Exception] = None
         self.acting: Optional[images.Acting] = None
         self.make: Optional[Callable[[Any, Pass], Optional[Removing]]] = None
+        self.watching: Any = None
         self.removed: Dict[int, Removed] = {}
         self._caches: Dict[Tuple[bool, Subset, str], List[Any]] = {}
         self._images: Dict[Any, Optional[ImagePrompts]] = {}
@@ -154,6 +157,8 @@ class Run:
             self.schedules(p, subset)
             if current.remove is not None and not joins(current.remove):
                 self.schedules(p, subset, current.remove.text)
+        if needed(current.remove):
+            self.schedules(p, (), current.remove.text)
 
     def images(self) -> Optional[ImagePrompts]:
         """Image prompts for the checkpoint that is loaded now, made once; ``None`` where there are none."""
@@ -182,16 +187,28 @@ def encoded(p, texts: List[str], hires: bool, cache: List[Any]) -> List[Any]:
     """Encode negative prompts as the host encodes its own in this pass: emphasis, embeddings, clip skip, SDXL sizes."""
     width, height = (p.hr_upscale_to_x, p.hr_upscale_to_y) if hires else (p.width, p.height)
     prompts = prompt_parser.SdConditioning(texts, is_negative_prompt=True, width=width, height=height)
-    hires_steps, networks = None, p.extra_network_data
-    if hires:
-        steps = p.hr_second_pass_steps or p.steps
-        config = sd_samplers.find_sampler_config(p.hr_sampler_name or p.sampler_name)
-        hires_steps, networks = (config.total_steps(steps) if config else steps), p.hr_extra_network_data
     schedules = p.get_conds_with_caching(
-        prompt_parser.get_learned_conditioning, prompts, p.firstpass_steps, [cache], networks, hires_steps)
+        prompt_parser.get_learned_conditioning, prompts, p.firstpass_steps, [cache],
+        p.hr_extra_network_data if hires else p.extra_network_data, _hires_steps(p, hires))
     # As the host does after encoding its own prompts.
     for key, value in model_hijack.extra_generation_params.items():
         p.extra_generation_params[key] = ", ".join(dict.fromkeys(value.split(", "))) if key == "TI hashes" else value
     for comment in model_hijack.comments:
         p.comment(comment)
     return schedules
+
+
+def edited(p, text: str, hires: bool) -> List[str]:
+    """What a text with prompt editing says, for each entry of the schedule that :func:`encoded` gives of it."""
+    schedule, = prompt_parser.get_learned_conditioning_prompt_schedules(
+        [text], p.firstpass_steps, _hires_steps(p, hires), shared.opts.use_old_scheduling)
+    return [said for _, said in schedule]
+
+
+def _hires_steps(p, hires: bool) -> Optional[int]:
+    """Model calls of the hires pass as prompt editing counts them; ``None`` for the first pass."""
+    if not hires:
+        return None
+    steps = p.hr_second_pass_steps or p.steps
+    config = sd_samplers.find_sampler_config(p.hr_sampler_name or p.sampler_name)
+    return config.total_steps(steps) if config else steps

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, ContextManager, List, Optional,
 import torch
 
 from lib_negguide import detectors, regions, removal
-from lib_negguide.attention.watch import Attention, Watch
+from lib_negguide.attention.watch import Attention, Watch, needed
 from lib_negguide.attention.words import Tokens
 from lib_negguide.detectors import Detector, Make
 from lib_negguide.errors import SettingsError
@@ -86,7 +86,7 @@ def removing(remove: Optional[Removal], sigmas: torch.Tensor, count: int, cfg_sc
 
 def watched(model: Model, remove: Optional[Removal]) -> Optional[Watch]:
     """What watches a removal's words in the pictures' attention, where its detector or its region needs it."""
-    if remove is None or joins(remove) or not (remove.region == "attention" or (remove.search, remove.detector) == ("loop", "attention")):
+    if not needed(remove):
         return None
     ids = [token for chunk in model.text.chunker(remove.text) for token in chunk.ids]
     tokens = Tokens.whole(ids, model.text.chunker.end, remove.text)

@@ -14,6 +14,12 @@ class TextEncoder:
     def __init__(self, text):
         """``text``: the embedded host's encoder, of which the chunks and the transformer are taken."""
         self.chunker, self.tokenizer, self.transformer = text.chunker, text.chunker.tokenizer, text.encoders[0].model
+        self.id_start, self.id_end = text.chunker.start, text.chunker.end
+
+    def tokenize_line(self, line):
+        """Chunks of 77 tokens with their multipliers, and how many tokens the line has."""
+        chunks = [types.SimpleNamespace(tokens=list(chunk.ids), multipliers=list(chunk.weights), fixes=[]) for chunk in self.chunker(line)]
+        return chunks, sum(token not in (self.id_start, self.id_end) for chunk in chunks for token in chunk.tokens)
 
     @torch.no_grad()
     def __call__(self, text):
