@@ -65,8 +65,8 @@ def settings_from(arguments) -> Settings:
     if not base.enabled:
         raise SettingsError("--settings", {"enabled": False}, "enabled: removal is what this command does")
     data = base.to_dict()
-    if arguments.mask:
-        told.setdefault("region", "mask")
+    if arguments.mask and told.get("region", "mask") == "mask":  # the rest is kept anyway: no need to wait for it, or to look
+        told = {"region": "mask", "search": "window", "start": None, **told} if arguments.pictures else {"region": "mask", **told}
     return Settings.parse({**data, "remove": {**data.get("remove", {}), "text": arguments.thing, **told}})
 
 

@@ -32,8 +32,9 @@ from tests.world.judge import Judge, Verdict
 FIRST_SEED = 800_000  # of inpainted portraits; drawings are "photo 0", "photo 1", …
 FROM_THE_START = {"search": "window", "region": "everywhere", "start": None, "stop": None, "weight": 1.0}
 """An ordinary negative prompt."""
-INPAINT = {"region": "mask"}
-INPAINT_STRENGTH = 1.0
+INPAINT = {"region": "mask", "search": "window", "start": None}
+INPAINT_STRENGTH, MARGIN = 1.0, 6
+"""``MARGIN``: pixels that the mask is wider than the thing, left and right: cells of the latent half covered do not change."""
 LINES = {
     "photo": {"ours": "photo: inverted, removed, the rest anchored", "img2img": "img2img with the negative from the first call"},
     "inpaint": {"ours": "inpainting, removal in the mask", "stock": "inpainting, the same negative from the first call",
@@ -142,7 +143,10 @@ class Bench:
     def _mask(self):
         from PIL import Image
 
-        return Image.fromarray((self.box[0, 0].numpy() * 255).astype("uint8"))
+        left, top, right, bottom = REGIONS[self.attribute]
+        mask = Image.new("L", world.SIZE)
+        mask.paste(255, (max(0, left - MARGIN), top, min(world.SIZE[0], right + MARGIN), bottom))
+        return mask
 
     def _seen(self, made: Tensor, before: Tensor, worn) -> list[dict]:
         """Of each picture: is the thing gone from a person, is all else that is worn as it was, change outside (0 to 255)."""
