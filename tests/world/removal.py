@@ -38,7 +38,7 @@ LOOP = {**BOUNDS, "gone": 0.0385, "back": 0.09, "every": 2}  # the defaults, wri
 
 @dataclass(frozen=True)
 class Line:
-    """A method: its settings of ``remove`` without the text; ``cached``: the picture without it is there already, with its predictions."""
+    """A method: its settings of ``remove`` without the text; ``cached``: it needs a run without it, which may be at hand."""
 
     key: str
     words: str

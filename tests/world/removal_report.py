@@ -48,19 +48,19 @@ class Row:
 
     @property
     def cost(self) -> float:
-        """Evaluations, in samplings: as it is done, so with shared beginnings and, where a method keeps the rest, with the picture at hand."""
-        return self.mean("evaluations") / self.sampling
+        """Evaluations, in samplings: with shared beginnings, and where a method keeps the rest with that of the picture to be kept."""
+        return self.mean("alone" if self.line.cached else "evaluations") / self.sampling
 
     def cells(self) -> list[str]:
         hits = sum(shot.gone for shot in self.shots.values())
         low, high = wilson(hits, self.count)
-        mse, (number, own, other) = self.mean("mse"), self.both()
-        alone = self.mean("alone") / self.sampling
-        cost = f"{self.cost:.2f}" + (f" ({alone:.2f})" if alone > self.cost + 0.005 else "")
+        mse, (number, own, theirs) = self.mean("mse"), self.both()
+        other = self.mean("evaluations" if self.line.cached else "alone") / self.sampling
+        cost = f"{self.cost:.2f}" + (f" ({other:.2f})" if abs(other - self.cost) > 0.005 else "")
         return [self.line.words, str(self.count), f"{100 * self.removed:.1f}% ({100 * low:.1f}–{100 * high:.1f})", f"{100 * self.mean('kept'):.1f}%",
                 f"{255 * self.mean('l1'):.1f}", f"{self.mean('l1') / self.mean('l1', of_full=True):.2f}" if self.full else "",
                 "∞" if mse < 1e-8 else f"{-10 * math.log10(mse):.1f}", f"{self.mean('perceptual'):.3f}",
-                f"{own:.1f} of {other:.1f} ({number})" if number else "", cost]
+                f"{own:.1f} of {theirs:.1f} ({number})" if number else "", cost]
 
 
 HEADERS = ["method", "pictures", "removed", "rest as before", "L1 outside", "of full", "PSNR", "features", "both remove: L1", "samplings"]
@@ -96,7 +96,7 @@ def write(benches: list[Bench], out: Path) -> str:
             "that the judge sees but the thing is as it was. L1 (0–255), PSNR and the distance in the judge's features (as LPIPS) are outside "
             "the thing's place, against the picture without a negative; *of full*: L1 as a share of the full run's on the same seeds; *both "
             "remove*: only pictures in which this method and the full run remove it, with their number. *Samplings*: model evaluations in "
-            f"units of one sampling ({benches[0].sampling}); in brackets without what is shared between windows, or with the picture that is at hand.", "",
+            f"units of one sampling ({benches[0].sampling}); in brackets, of a search without what its windows share, and of the loop that keeps the rest if the run to be kept were at hand.", "",
             "## Goals", "", plots.table(["thing", "method", "removal (within 2 points)", "change outside (at most half)", "cost (at most 1.15)"],
                                         [row for name, found in every.items() for row in goals(name, found)])]
     for name, found in every.items():
