@@ -15,7 +15,7 @@
             const {element, button} = NegGuide.dom;
             const data = Object.fromEntries(Object.entries(container.dataset).map(([name, text]) => [name, JSON.parse(text)]));
             this.container = container;
-            this.form = new NegGuide.WorkbenchForm(data, () => this.complain(""));
+            this.form = new NegGuide.WorkbenchForm(data, () => this.complain(""), (captioner) => this.caption(captioner));
             this.cells = new NegGuide.WorkbenchCells({use: (negative) => this.use(negative), send: (...what) => this.act(() => this.send(...what))});
             this.start = button("run", "Run", () => this.act(() => this.run()), "Make the strip's pictures, all from one seed");
             this.start.classList.add("negguide-primary");
@@ -132,6 +132,19 @@
             this.words.textContent = !busy ? "" : waiting ? "waits for its turn" : `${Math.min(done + 1, total)} / ${total} ${about}`;
         }
 
+        /** What a captioner says of the picture without the negative, "" where it cannot. */
+        async caption(captioner) {
+            let said = "";
+            await this.act(async() => {
+                const {run} = this.cells;
+                const plain = run && run.cells.find((cell) => cell.name === "plain");
+                if (!plain) throw new Error("run the strip first: there is no picture to look at");
+                const answer = await fetch(NegGuide.workbench.file(run.id, plain.file));
+                said = await NegGuide.workbench.caption(await this.url(await answer.blob()), captioner);
+            });
+            return said;
+        }
+
         // ---- what is there already
 
         async takeLast() {
@@ -152,13 +165,17 @@
         async takeFile(file) {
             if (!file) return;
             this.file.value = "";
-            const url = await new Promise((resolve, reject) => {
+            await this.take({image: await this.url(file)});
+        }
+
+        /** A file as a data URL. */
+        url(file) {
+            return new Promise((resolve, reject) => {
                 const reader = new FileReader();
                 reader.onload = () => resolve(reader.result);
                 reader.onerror = () => reject(new Error("the file cannot be read"));
                 reader.readAsDataURL(file);
             });
-            await this.take({image: url});
         }
 
         drop(event) {

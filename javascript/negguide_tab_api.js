@@ -6,11 +6,11 @@
 
     const ADDRESS = "./negguide/v1/workbench";
 
-    async function request(path, method = "GET", body) {
+    async function request(path, method = "GET", body, address = ADDRESS) {
         const headers = {"Accept": "application/json", "Content-Type": "application/json"};
         let answer, text;
         try {
-            answer = await fetch(`${ADDRESS}${path}`, {method, headers, body: body && JSON.stringify(body)});
+            answer = await fetch(`${address}${path}`, {method, headers, body: body && JSON.stringify(body)});
             text = await answer.text();
         } catch (error) {
             throw new Error("the server does not answer");
@@ -32,6 +32,7 @@
         interrupt: () => request("/interrupt", "POST"),
         skip: () => request("/skip", "POST"),
         read: (what) => request("/read", "POST", what),
+        caption: async (image, captioner) => (await request("/caption", "POST", {images: [image], captioner}, "./negguide/v1")).captions[0].caption,
         runs: async () => (await request("/runs")).runs,
         run: (id) => request(`/runs/${encodeURIComponent(id)}`),
         remove: async (id) => (await request(`/runs/${encodeURIComponent(id)}`, "DELETE")).runs,

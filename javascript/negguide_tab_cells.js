@@ -143,8 +143,11 @@
                     "Its text and window go into the form on this page"));
             }
             const plot = NegGuide.plot ? NegGuide.plot.trace(cell.trace) : null;
+            const plain = this.run.cells.find((one) => one.name === "plain");
+            const url = (one) => NegGuide.workbench.file(this.run.id, one.file);
             this.detail.replaceChildren(
-                element("div", {className: "negguide-tab-large"}, element("img", {src: NegGuide.workbench.file(this.run.id, cell.file), alt: cell.title})),
+                cell.settings.remove && plain ? NegGuide.compared(url(plain), url(cell), cell.title) :
+                    element("div", {className: "negguide-tab-large"}, element("img", {src: url(cell), alt: cell.title})),
                 element("div", {className: "negguide-tab-about"}, element("h4", {}, cell.title),
                     ...[...measures(cell), cell.caption].filter((one) => one).map((one) => element("div", {}, one)),
                     element("div", {className: "negguide-tab-tools"}, ...tools), plot, this.previews(cell),

@@ -4,13 +4,15 @@
 (function(NegGuide) {
     "use strict";
 
-    const OF_STRIP = {windows: ["points", "unit"], weights: ["weights", "window"], formulas: ["formulas", "window"], four: ["caption", "captioner"]};
+    const OF_STRIP = {windows: ["points", "unit"], weights: ["weights", "window"], formulas: ["formulas", "window"], removal: ["removable"], four: ["caption", "captioner"]};
     const LONG = ["prompt", "caption"];
     const STRIPS = {windows: "start × end of the negative", weights: "weight of the negative", formulas: "ways to use the negative",
-        four: "the four DNP pictures"};
+        removal: "removal of the negative", four: "the four DNP pictures"};
 
     class WorkbenchForm {
-        constructor(data, changed) {
+        /** `look`: gives the caption of the picture that is there. */
+        constructor(data, changed, look) {
+            this.look = look;
             this.fields = new Map(data.fields.map((row) => [row.name, row]));
             this.defaults = data.defaults;
             this.choices = {sampler_name: data.samplers, scheduler: data.schedulers, captioner: data.captioners, unit: this.fields.get("unit").choices};
@@ -27,7 +29,7 @@
             const strip = this.field("strip");
             this.inputs.strip.addEventListener("change", () => this.show());
             return element("div", {className: "negguide-tab-form"},
-                strip, this.field("prompt"), this.field("negative"), this.field("negative_prompt"),
+                strip, this.field("prompt"), this.field("negative"), this.removable(), this.field("negative_prompt"),
                 this.field("caption"), group("captioner"), group("points", "unit"), this.field("weights"), this.formulaBoxes(), this.windowFields(),
                 group("seed", "steps", "cfg_scale"), group("sampler_name", "scheduler"), group("width", "height"), this.field("clip"), this.field("norms"), this.field("previews"));
         }
@@ -90,6 +92,18 @@
                 element("div", {className: "negguide-fields"}, part("start", "Start", number()), part("stop", "Stop", number()), part("unit", "Unit", unit)));
         }
 
+        /** What could be removed: the words of the prompt and of the picture's caption. */
+        removable() {
+            const {prompt, negative} = this.inputs;
+            this.offered = new NegGuide.Removable((word) => {
+                negative.value = word;
+                this.changed();
+            }, async() => this.look(this.inputs.captioner.value));
+            const offer = () => this.offered.show(prompt.value, negative.value);
+            for (const input of [prompt, negative]) input.addEventListener("input", offer);
+            return this.offered.element;
+        }
+
         /** Only what counts for the strip is to be seen. */
         show() {
             const strip = this.inputs.strip.value;
@@ -98,6 +112,7 @@
                 const counts = Object.values(OF_STRIP).some((names) => names.includes(name)) ? OF_STRIP[strip].includes(name) : name !== "negative" || strip !== "four";
                 part.hidden = !counts;
             }
+            this.offered.show(this.inputs.prompt.value, this.inputs.negative.value);
         }
 
         /** Take over what is named; the rest stays. */

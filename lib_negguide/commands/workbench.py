@@ -24,12 +24,14 @@ strips:
   windows    a grid of starts and ends of the negative (after Ban et al., ECCV 2024)
   weights    the negative from weak to strong
   formulas   the host's own negative prompt, a window, three branches, Perp-Neg, removal in a closed loop
+  removal    the picture as it is and without the negative: in a closed loop, and with all else kept exactly
   four       figure 4 of Desai and Vasconcelos: the model's own negative (DNS, DNP)
 
 examples:
   python -m lib_negguide workbench windows "a portrait of a person" --negative glasses --seed 7
   python -m lib_negguide workbench weights "a portrait of a person" --negative hat --weights 0.5,1,2 --window 5.8:1.6
   python -m lib_negguide workbench formulas "a portrait of a person" --negative mustache --out out/mustache
+  python -m lib_negguide workbench removal "a portrait of a person" --negative glasses --seed 3
   python -m lib_negguide workbench four "a red circle and a blue triangle"
 """
 

@@ -9,7 +9,7 @@ from lib_negguide.schedule import UNITS
 from lib_negguide.settings import Dnp, Model, Window, is_flag, is_number, is_whole, only, parsed_as, pydantic
 from lib_negguide.settings.table import choice
 
-STRIPS = ("windows", "weights", "formulas", "four")
+STRIPS = ("windows", "weights", "formulas", "removal", "four")
 FORMULAS = ("stock", "window", "branches", "perp-neg", "loop")
 MOST = 64
 """Pictures in one strip."""
@@ -24,11 +24,12 @@ class Form(Model):
     strip: str = pydantic.Field(
         "windows", title="Strip", choices=STRIPS,
         help="windows: a grid of starts and ends of the negative (Ban et al., ECCV 2024). weights: from weak to strong. formulas: ways to "
-             "combine prediction and negative. four: figure 4 of Desai and Vasconcelos (ECCV 2024), the model's own negative.")
+             "combine prediction and negative. removal: the negative taken out of the picture. four: figure 4 of Desai and Vasconcelos "
+             "(ECCV 2024), the model's own negative.")
     prompt: str = pydantic.Field(..., title="Prompt", allowed="a text", help="What the picture shows, in the host's prompt syntax.")
     negative: str = pydantic.Field(
         "", title="Negative", allowed="a text; for all strips but four one that is not empty",
-        help="The negative that is looked at: it acts otherwise in every picture of the strip.")
+        help="The negative that is looked at: it acts otherwise in every picture of the strip. Strip removal: what is to go.")
     negative_prompt: str = pydantic.Field(
         "", title="Negative prompt box", allowed="a text", help="An ordinary negative prompt that acts in every picture beside it.")
     seed: int = pydantic.Field(

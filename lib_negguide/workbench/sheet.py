@@ -9,7 +9,7 @@ from lib_negguide.workbench.outcome import strengths
 from lib_negguide.workbench.strips import DNS, PLAIN, grid
 
 TITLES = {"windows": "Start and end of a negative", "weights": "Weight of a negative", "formulas": "Ways to use a negative",
-          "four": "Diffusion-negative prompting"}
+          "removal": "Removal", "four": "Diffusion-negative prompting"}
 IN_A_ROW = 6
 
 

@@ -16,7 +16,7 @@ PLAIN, DNS, ONLY, GUIDED = "plain", "dns", "only", "guided"
 BAN = presets.window("Ban et al. window (σ 5.8 → 1.6)")
 
 NAMES = {"stock": "stock negative prompt", "window": "window", "branches": "three branches", "perp-neg": "Perp-Neg",
-         "loop": "removal in a closed loop"}
+         "loop": "removal in a closed loop", "anchor": "removal, the rest kept exactly"}
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,19 @@ def _formulas(form: Form, _caption: Optional[str]) -> List[Cell]:
             window = form.window if form.window != Window() else BAN
             found.append(_acting(form, "window", f"window {_said(window)}", window))
         elif formula == "loop":
-            settings = Settings(remove=Removal(text=form.negative))
-            found.append(Cell(formula, NAMES[formula], settings, form.prompt, form.negative_prompt))
+            found.append(_removing(form, formula))
         else:
             found.append(_acting(form, formula, NAMES[formula], form.window, formula))
     return found
+
+
+def _removal(form: Form, _caption: Optional[str]) -> List[Cell]:
+    return [_removing(form, "loop"), _removing(form, "anchor", anchor=True)]
+
+
+def _removing(form: Form, name: str, **removal) -> Cell:
+    settings = Settings(remove=Removal(text=form.negative, **removal))
+    return Cell(name, NAMES[name], settings, form.prompt, form.negative_prompt)
 
 
 def _said(window: Window) -> str:
@@ -106,7 +114,7 @@ def _four(form: Form, caption: Optional[str]) -> List[Cell]:
     return [*found, Cell(ONLY, '("", n*)', Settings(enabled=False), "", caption), Cell(GUIDED, "(p, n*)", guided, form.prompt, box)]
 
 
-_STRIPS = {"windows": _windows, "weights": _weights, "formulas": _formulas, "four": _four}
+_STRIPS = {"windows": _windows, "weights": _weights, "formulas": _formulas, "removal": _removal, "four": _four}
 
 
 def grid(rows: List[Dict], key: str) -> List[str]:

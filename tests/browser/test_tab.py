@@ -79,13 +79,14 @@ def test_tooltips_are_in_the_page_s_language(shared_page):
 
 @pytest.mark.parametrize(("strip", "seen"), [
     ("windows", ["points", "unit", "negative"]), ("weights", ["weights", "negative"]), ("formulas", ["negative"]),
-    ("four", ["caption", "captioner"])])
+    ("removal", ["negative"]), ("four", ["caption", "captioner"])])
 def test_only_what_counts_for_the_strip_is_shown(tab, strip, seen):
     tab.field("strip").select_option(strip)
     named = ("points", "unit", "weights", "caption", "captioner", "negative")
     assert [name for name in named if tab.field(name).is_visible()] == sorted(seen, key=named.index)
     assert tab.root.locator("[data-of=window]").is_visible() == (strip in ("weights", "formulas"))
     assert tab.root.locator("[data-of=formulas]").is_visible() == (strip == "formulas")
+    assert tab.root.locator("[data-of=removable]").is_visible() == (strip == "removal")
 
 
 def test_a_grid_of_windows_by_keyboard_and_sent_to_txt2img(tab, page):
@@ -157,6 +158,45 @@ def test_directions_and_previews_are_shown(tab):
     assert tab.root.locator("[data-previews] img").count() == 2
     tab.field("norms").uncheck()
     tab.field("previews").fill("0")
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("a portrait of a person", ["portrait", "person"]), ("a (red:1.2) circle and a blue triangle, <lora:x y:1>",
+                                                         ["red circle", "red", "circle", "blue triangle", "blue", "triangle"]),
+    ("Mädchen, [cat|dog] 2 BREAK cat's-eye", ["mädchen", "cat", "dog", "cat's-eye"]), ("", [])])
+def test_words_that_can_be_removed(shared_page, text, found):
+    assert shared_page.page.evaluate("text => NegGuide.removable(text)", text) == found
+
+
+def test_a_removal_chosen_from_the_words_and_compared_by_keyboard(tab, captioner):
+    tab.fill("removal", prompt="a person with glasses", negative="", steps="6")
+    words = tab.root.locator("[data-word]")
+    assert words.all_inner_texts() == ["person", "glasses"]
+    tab.root.locator("[data-word=glasses]").click()
+    assert tab.field("negative").input_value() == "glasses"
+    assert [one.get_attribute("aria-pressed") for one in words.all()] == ["false", "true"]
+    tab.run(3)
+    assert tab.names() == ["plain", "loop", "anchor"]
+    tab.cell("plain").click()
+    slider, upper = tab.root.locator("[data-compared] input[type=range]"), tab.root.locator("[data-compared] img").nth(1)
+    assert slider.count() == 0
+    tab.cell("loop").click()
+    assert tab.root.locator("[data-compared] img").evaluate_all("all => all.map((one) => one.src.split('/').pop())") == ["plain.png", "loop.png"]
+    assert "50%" in upper.evaluate("one => one.style.clipPath") and slider.get_attribute("aria-label") == "Before and after"
+    slider.focus()
+    tab.page.page.keyboard.press("ArrowRight")
+    assert "51%" in upper.evaluate("one => one.style.clipPath")
+    tab.page.page.keyboard.press("Home")
+    assert upper.evaluate("one => one.style.clipPath") in ("inset(0px)", "inset(0px 0px 0px 0%)")
+    assert "presence" in tab.root.locator("button[data-curve]").evaluate_all("all => all.map((one) => one.dataset.curve)")
+    tab.root.locator("[data-field=captioner]").evaluate(
+        "(select, folder) => { select.append(new Option(folder, folder)); select.value = folder; }", captioner)
+    tab.press("look")
+    tab.page.wait(lambda: tab.root.locator("[data-action=look]").is_enabled())
+    said = tab.root.evaluate("root => root.negguideTab.form.offered.caption")
+    named = tab.page.page.evaluate("text => NegGuide.removable(text)", said)
+    assert tab.error() == "" and named and words.all_inner_texts() == list(dict.fromkeys(["person", "glasses", *named]))
+    tab.field("captioner").evaluate("select => { select.selectedIndex = 0; }")
 
 
 def test_a_negative_goes_back_into_the_form(weights):

@@ -37,6 +37,17 @@ def test_the_four_pictures_with_a_caption_of_ones_own(tmp_path):
     assert [row["name"] for row in run["cells"]] == ["plain", "dns", "only", "guided"] and run["caption"] == "a hat"
 
 
+def test_a_removal_with_the_presence_at_each_call(tmp_path):
+    out = tmp_path / "removal"
+    assert cli.main(["workbench", "removal", "a portrait of a person", "--negative", "glasses", "--out", str(out), "--steps", "6", "--seed", "3"]) == 0
+    run = json.loads((out / "run.json").read_text("utf-8"))
+    assert [row["name"] for row in run["cells"]] == ["plain", "loop", "anchor"] and Image.open(out / "sheet.png").width > 300
+    for row in run["cells"][1:]:
+        seen = [call["removal"]["presence"][0] for call in row["trace"]["calls"] if "removal" in call]
+        assert row["trace"]["removed"] == "glasses" and any(isinstance(one, float) for one in seen) and row["distance"] > 0
+    assert (out / "report.html").read_text("utf-8").count("presence") >= 2
+
+
 def test_directions_and_previews_change_no_picture(tmp_path):
     plain, seen = tmp_path / "plain", tmp_path / "seen"
     command = ["workbench", "formulas", "a portrait of a person", "-n", "glasses", "--formulas", "branches,loop", *SMALL]

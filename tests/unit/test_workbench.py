@@ -107,6 +107,16 @@ def test_formulas():
     assert (narrow.settings.negatives[0].start, narrow.title) == (3, "window σ 3 to …")
 
 
+def test_removal_in_a_closed_loop_and_with_the_rest_kept():
+    plain, loop, anchor = cells(form(strip="removal", negative_prompt="fog"))
+    assert plain.name == "plain" and (loop.settings, anchor.settings) == (
+        Settings(remove=Removal(text="hat")), Settings(remove=Removal(text="hat", anchor=True)))
+    assert {cell.negative_prompt for cell in (plain, loop, anchor)} == {"fog"}
+    assert loop.settings == next(cell.settings for cell in cells(form(strip="formulas")) if cell.name == "loop")
+    with pytest.raises(SettingsError):
+        form(strip="removal", negative="")
+
+
 def test_the_four_pictures_of_the_paper():
     asked = form(strip="four", negative_prompt="fog")
     assert [cell.name for cell in cells(asked)] == ["plain", "dns"]

@@ -85,6 +85,19 @@ def test_a_run_is_kept_and_can_be_deleted(host, formulas):
     assert host.get(f"{ROOT}/runs/{gone}").status_code == 404
 
 
+def test_removal(host):
+    """To the bit what txt2img makes with the same settings; the presence is in the trace."""
+    run = post(host, strip="removal", steps=6)
+    plain, loop, anchor = run["cells"]
+    assert [row["name"] for row in run["cells"]] == ["plain", "loop", "anchor"] and anchor["settings"]["remove"]["anchor"]
+    asked = {**DEFAULTS, **{name: ASKED[name] for name in ("prompt", "width", "height", "cfg_scale", "seed", "sampler_name")}, "steps": 6}
+    for row in (loop, anchor):
+        assert np.array_equal(host.txt2img(row["settings"], **asked).pixels[0], pixels(run["pictures"][row["name"]])), row["name"]
+        seen = [call["removal"]["presence"][0] for call in row["trace"]["calls"] if "removal" in call]
+        assert row["trace"]["removed"] == "glasses" and any(isinstance(one, float) for one in seen)
+    assert "removal" not in str(plain["trace"])
+
+
 def test_the_four_pictures(host):
     run = post(host, strip="four", caption="a hat", steps=3)
     assert [row["name"] for row in run["cells"]] == ["plain", "dns", "only", "guided"] and run["caption"] == "a hat"
