@@ -23,7 +23,7 @@
  *
  * What it finds in the page, for TAB in txt2img, img2img:
  *   .negguide-editor[data-tab=TAB]       empty container, from lib_negguide/webui/editor.py, with
- *                                        data-schema, data-presets, data-sigmas, data-captioners, data-refused
+ *                                        data-schema, data-presets, data-sigmas, data-captioners
  *   #negguide_TAB_json textarea          the settings as JSON text without `enabled`; "" = defaults
  *   #TAB_steps, #TAB_neg_prompt, #TAB_denoising_strength, #txt2img_hires_steps, #hires_neg_prompt: read only
  * Python tells of a changed text by negguideSync(TAB, text); the editor writes the text area and
@@ -125,11 +125,11 @@
     const editors = {}; // tab: {editor, page, seen}
 
     function mount(container) {
-        const {tab, schema, presets, sigmas, captioners, refused} = container.dataset;
+        const {tab, schema, presets, sigmas, captioners} = container.dataset;
         NegGuide.settings.setTables(JSON.parse(schema));
         NegGuide.schedule.setTable(JSON.parse(sigmas));
         const page = new Page(tab);
-        const editor = new NegGuide.Editor(container, tab, page, JSON.parse(presets), JSON.parse(captioners), JSON.parse(refused));
+        const editor = new NegGuide.Editor(container, tab, page, JSON.parse(presets), JSON.parse(captioners));
         editors[tab] = {editor, page, seen: page.fingerprint()};
         container.negguideEditor = editor;
         const box = page.textbox();

@@ -24,9 +24,9 @@
     class Editor {
         /**
          * `page`: write(text), run(pass), boxText(pass) of the page around; `presets`: [{name, window}];
-         * `captioners`: names to suggest; `refused`: {field of removal: [values]} that this host does not take.
+         * `captioners`: names to suggest.
          */
-        constructor(container, tab, page, presets, captioners, refused) {
+        constructor(container, tab, page, presets, captioners) {
             const {filled, fromText} = NegGuide.settings;
             this.container = container;
             this.tab = tab;
@@ -35,7 +35,7 @@
             this.settings = fromText("").settings;
             this.text = "";
             this.broken = null; // the complaint about a text that cannot be shown
-            this.build(captioners, refused);
+            this.build(captioners);
         }
 
         // ---- the settings and their text
@@ -97,7 +97,7 @@
 
         // ---- building
 
-        build(captioners, refused) {
+        build(captioners) {
             const {element} = NegGuide.dom;
             const {field} = NegGuide.settings;
             this.problems = element("div", {className: "negguide-errors", role: "status", "data-errors": ""});
@@ -113,7 +113,7 @@
                 this.sameHires, this.passes.hires.element);
             this.dnp = new NegGuide.Dnp(this, captioners);
             this.images = new NegGuide.Images(this);
-            this.remove = new NegGuide.Remove(this, refused);
+            this.remove = new NegGuide.Remove(this);
             this.container.replaceChildren(this.problems, this.passes.first.element, this.remove.element, this.dnp.element, this.images.element,
                 this.hiresSection, NegGuide.savedPresets(this), this.message);
             this.fill();

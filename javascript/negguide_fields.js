@@ -10,11 +10,10 @@
         /**
          * `model`: name of the table; `id` begins the ids of inputs; `errors`: id of the element with complaints; `data()` is the
          * object, or null; `edited()` is called after each edit. `changes`: {name: change(object, value)} where an edit is more than
-         * that value; `lists`: {name: id of a datalist}; `examples`: {name: placeholder}; `refused`: {name: [values]} that this host
-         * does not take, and which are not offered.
+         * that value; `lists`: {name: id of a datalist}; `examples`: {name: placeholder}.
          */
-        constructor({model, id, errors, data, edited, changes = {}, lists = {}, examples = {}, refused = {}}) {
-            Object.assign(this, {model, id, errors, data, edited, changes, lists, examples, refused, inputs: {}, labels: {}});
+        constructor({model, id, errors, data, edited, changes = {}, lists = {}, examples = {}}) {
+            Object.assign(this, {model, id, errors, data, edited, changes, lists, examples, inputs: {}, labels: {}});
         }
 
         /** The label of a field with its input in it, and beside a number with a step a slider. */
@@ -41,11 +40,6 @@
         /** Fields in one line. */
         line(...names) {
             return NegGuide.dom.element("div", {className: "negguide-fields"}, ...names.map((name) => this.labelled(name)));
-        }
-
-        /** Does this host take that value of a field? */
-        offers(name, value) {
-            return !(this.refused[name] || []).includes(value);
         }
 
         put(name, value) {
@@ -92,7 +86,7 @@
                 if (slider && typeof value === "number" && slider !== document.activeElement) slider.value = value;
                 const text = row.kind === "points" ? showPoints(value) : showNumber(value);
                 if (row.kind === "boolean") input.checked = value === true;
-                else if (row.kind === "choice") NegGuide.dom.fillSelect(input, row.choices.filter((choice) => this.offers(name, choice)), value);
+                else if (row.kind === "choice") NegGuide.dom.fillSelect(input, row.choices, value);
                 else if (input.value !== text && (all || input !== document.activeElement)) input.value = text;
             }
         }

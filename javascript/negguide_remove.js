@@ -21,8 +21,8 @@
     const LATER = {caption: "a captioner on a decoded preview", clip: "CLIP on a decoded preview"};
 
     class Remove {
-        /** `editor` has settings, edited(), page, tab; `refused`: {field: [values]} that this host does not take. */
-        constructor(editor, refused) {
+        /** `editor` has settings, edited(), page, tab. */
+        constructor(editor) {
             const {element} = NegGuide.dom;
             const {field} = NegGuide.settings;
             const {changeUnit, changeCurve} = NegGuide.windows;
@@ -36,7 +36,6 @@
                 changes: {unit: (data, unit) => changeUnit(data, unit, editor.page.run("first").steps), curve: (data, curve) => changeCurve(data, curve)},
                 examples: {text: "glasses", start: "first step", stop: "last step", gone: "the detector's own", back: "the detector's own",
                     points: "0:1, 0.5:0.2"},
-                refused,
             });
             const {fields} = this;
             this.mask = new NegGuide.Mask(editor, this.id, MASKS[editor.tab], (reference) => fields.put("mask", reference));
@@ -80,7 +79,7 @@
             labels.back.hidden = data.search !== "loop";
             labels.every.hidden = this.isPlain(data);
             labels.anchor.hidden = data.region === "everywhere" && !data.anchor;
-            labels.photo.hidden = !(data.photo || this.editor.tab === "img2img" && this.fields.offers("photo", true));
+            labels.photo.hidden = !(data.photo || this.editor.tab === "img2img");
             labels.fidelity.hidden = !data.photo;
             labels.points.hidden = data.curve !== "points";
             this.mask.element.hidden = data.region !== "mask";

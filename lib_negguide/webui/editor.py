@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Sequence
 
 from lib_negguide import presets
 from lib_negguide.schedule import TRAIN_STEPS, reference_sigmas
@@ -38,13 +38,10 @@ def sigmas() -> List[float]:
     return [float(f"{sigma:.9g}") for sigma in reversed(reference_sigmas(TRAIN_STEPS))]
 
 
-def editor_html(tab: str, folders: Sequence[str] = (), refused: Optional[Mapping[str, Sequence[Any]]] = None) -> str:
-    """The empty container that the script fills; ``tab`` is txt2img or img2img, ``folders`` are captioners on this machine.
-
-    ``refused``: by field of removal, the values that this host does not take.
-    """
+def editor_html(tab: str, folders: Sequence[str] = ()) -> str:
+    """The empty container that the script fills; ``tab`` is txt2img or img2img, ``folders`` are captioners on this machine."""
     data = {"tab": tab, "schema": _json(tables()), "presets": _json(window_presets()), "sigmas": _json(sigmas()),
-            "captioners": _json([*CAPTIONERS, *folders]), "refused": _json(refused or {})}
+            "captioners": _json([*CAPTIONERS, *folders])}
     attributes = " ".join(f'data-{name}="{html.escape(value, quote=True)}"' for name, value in data.items())
     return f'<div class="negguide-editor" {attributes}></div>'
 

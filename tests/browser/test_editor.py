@@ -14,18 +14,18 @@ ADDRESS = "http://negguide.test/"
 BAN = "Ban et al. window (σ 5.8 → 1.6)"
 
 
-def a_tab(tab, refused=None):
+def a_tab(tab):
     return f"""<div id="{tab}_neg_prompt"><textarea>blurry</textarea></div>
         <div id="{tab}_steps"><input type="number" value="20"></div>
         <div id="{tab}_denoising_strength"><input type="number" value="0.5"></div>
         <div id="negguide_{tab}_json" class="negguide-json"><textarea></textarea></div>
-        <div id="negguide_{tab}_editor">{editor.editor_html(tab, refused=refused)}</div>"""
+        <div id="negguide_{tab}_editor">{editor.editor_html(tab)}</div>"""
 
 
-def a_page(refused=None):
+def a_page():
     scripts = "".join(f"<script>{path.read_text('utf-8')}</script>" for path in sorted((ROOT / "javascript").glob("*.js")))
     style = (ROOT / "style.css").read_text("utf-8")
-    return f"<!doctype html><meta charset=utf-8><style>{style}</style>{scripts}<body>{a_tab('txt2img', refused)}{a_tab('img2img', refused)}"
+    return f"<!doctype html><meta charset=utf-8><style>{style}</style>{scripts}<body>{a_tab('txt2img')}{a_tab('img2img')}"
 
 
 class Tab:

@@ -149,20 +149,6 @@ def test_what_does_not_count_is_hidden(section, opened):
     assert "host's own inpainting" in other.element.locator("[data-mask]").inner_text()
 
 
-def test_what_the_host_does_not_take_is_not_offered(browser):
-    page = browser.new_page()
-    refused = {"photo": [True], "region": ["attention"]}
-    page.route(ADDRESS + "**", lambda route: route.fulfill(body=a_page(refused), content_type="text/html; charset=utf-8"))
-    page.goto(ADDRESS)
-    section = Section(page, {}, tab="img2img")
-    section.own("text").fill("hat")
-    assert section.own("region").locator("option").all_inner_texts() == ["object", "mask", "everywhere"]
-    assert "attention" in section.own("detector").inner_text() and "photo" not in section.visible()
-    section.from_python({"remove": {"text": "hat", "region": "attention", "photo": True}})
-    assert section.own("region").input_value() == "attention" and section.own("photo").is_checked(), "what comes from elsewhere is shown"
-    page.close()
-
-
 def test_the_hint_says_what_it_costs(section):
     section.own("text").fill("hat")
     section.own("unit").select_option("step")
