@@ -4,7 +4,7 @@
 (function(NegGuide) {
     "use strict";
 
-    const OF_STRIP = {windows: ["points", "unit"], weights: ["weights", "window"], formulas: ["formulas", "window"], removal: ["removable"], four: ["caption", "captioner"]};
+    const OF_STRIP = {windows: ["points", "unit"], weights: ["weights", "window"], formulas: ["formulas", "window"], removal: ["removable", "captioner"], four: ["caption", "captioner"]};
     const LONG = ["prompt", "caption"];
     const STRIPS = {windows: "start × end of the negative", weights: "weight of the negative", formulas: "ways to use the negative",
         removal: "removal of the negative", four: "the four DNP pictures"};
