@@ -24,7 +24,7 @@ strips:
   windows    a grid of starts and ends of the negative (after Ban et al., ECCV 2024)
   weights    the negative from weak to strong
   formulas   the host's own negative prompt, a window, three branches, Perp-Neg, removal in a closed loop
-  removal    the picture as it is and without the negative: in a closed loop, and with all else kept exactly
+  removal    the picture as it is and without the negative: in a closed loop, and with the rest kept
   four       figure 4 of Desai and Vasconcelos: the model's own negative (DNS, DNP)
 
 examples:

@@ -55,8 +55,8 @@ class Removal(Window):
         "", title="Mask", allowed="a picture as base64, as a data URL or as the reference (sha256:…) of a stored one",
         help="White: where it may act. Empty in inpainting: the host's own mask.")
     anchor: bool = pydantic.Field(
-        False, title="Keep the rest exactly", allowed="true or false",
-        help="Outside the region the picture without removal, call by call. Costs a second sampling, once.")
+        False, title="Keep the rest", allowed="true or false",
+        help="Outside the region the latents of the picture without removal, call by call. Costs a second sampling, once.")
     photo: bool = pydantic.Field(
         False, title="Photo", allowed="true or false",
         help="img2img: turn the picture back into noise (inversion) and sample it again without the thing.")

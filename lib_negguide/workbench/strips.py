@@ -16,7 +16,7 @@ PLAIN, DNS, ONLY, GUIDED = "plain", "dns", "only", "guided"
 BAN = presets.window("Ban et al. window (σ 5.8 → 1.6)")
 
 NAMES = {"stock": "stock negative prompt", "window": "window", "branches": "three branches", "perp-neg": "Perp-Neg",
-         "loop": "removal in a closed loop", "anchor": "removal, the rest kept exactly"}
+         "loop": "removal in a closed loop", "anchor": "removal, the rest kept"}
 
 
 @dataclass(frozen=True)
