@@ -12,7 +12,7 @@ from tests.world.evaluate import wilson
 from tests.world.removal import SHARES, Bench, Line, Shot, lines
 
 GOAL_POINTS, GOAL_DISTANCE, GOAL_COST = 0.02, 0.5, 1.15
-SHOWN = ("none", "full", "5-15", "loop", "loop-anchor")
+SHOWN = {"none": "no negative", "full": "whole run", "5-15": "Ban et al.", "loop": "closed loop", "loop-anchor": "rest kept"}
 DEFAULTS = ("loop", "loop-anchor")
 
 
@@ -112,7 +112,7 @@ def write(benches: list[Bench], out: Path) -> str:
 def sheet(bench: Bench, path: Path, count: int) -> None:
     """The first pictures of some methods, one below the other; framed where the thing is gone and the rest is as before."""
     with bench.host.threads():
-        base, shown = bench.base().part(slice(0, count)), []
+        base, shown = bench.base(count), []
         for line in lines():
             if line.key not in SHOWN or (bench.sampler != SHARES and line.cached):
                 continue
@@ -123,7 +123,8 @@ def sheet(bench: Bench, path: Path, count: int) -> None:
                     f"{'gone' if shot.gone else 'there'}, rest {'as before' if shot.kept else 'changed'}", f"L1 outside {255 * shot.l1:.1f}"]
                 good = None if line.remove is None else shot.gone and shot.kept
                 cells.append(plots.Cell(image, _strengths(trace, number, bench.steps), words, good))
-            shown.append(plots.Row(line.words, f"{sum(spent) / len(spent) / bench.sampling:.2f} samplings", cells))
+            cost = alone if line.cached else spent
+            shown.append(plots.Row(SHOWN[line.key], f"{line.words}; {sum(cost) / len(cost) / bench.sampling:.2f} samplings", cells))
     footer = f"The first {count} seeds from {bench.first} whose picture shows it. Bars: when the negative acts."
     plots.contact_sheet(f"“{bench.thing.prompt}” without “{bench.thing.name}”", shown, footer).save(path)
 
@@ -138,16 +139,14 @@ def _strengths(trace, picture: int, steps: int) -> list[float]:
 
 def draw(every: dict[str, list[Row]], path: Path) -> None:
     """Removal over the change outside, a point a method, methods of a kind joined."""
-    panels = []
+    panels, groups = [], list(dict.fromkeys(row.line.group for found in every.values() for row in found if row.line.group))
     for name, found in every.items():
-        groups: dict[str, list[Row]] = {}
-        for row in found:
-            if row.line.group:
-                groups.setdefault(row.line.group, []).append(row)
         full = next((row for row in found if row.line.key == "full"), None)
         marks = [(255 * full.mean("l1") / 2, "half of the full run's")] if full else []
-        panels.append(plots.Panel(name, "L1 outside its place (0–255)", "removed, %", [
-            plots.Curve(group, [255 * row.mean("l1") for row in some], [100 * row.removed for row in some]) for group, some in groups.items()],
-            (0, 103), marks))
+        curves = []
+        for group in groups:  # in every panel, so that each has its colour
+            some = [row for row in found if row.line.group == group]
+            curves.append(plots.Curve(group, [255 * row.mean("l1") for row in some], [100 * row.removed for row in some]))
+        panels.append(plots.Panel(name, "L1 outside its place (0–255)", "removed, %", curves, (0, 103), marks))
     if panels:
         plots.curves(path, "What goes, and what else changes", panels)
