@@ -14,7 +14,8 @@ LANE, ACTS = "#e4e7eb", "#d1495b"
 GOOD, BAD = "#2e8b57", "#d98324"
 FACES: List[str] = []
 """Font files that a host adds, for where DejaVu Sans is not."""
-SERIES = ("#2a6f97", "#d1495b", "#2e8b57", "#8a5a9e", "#d98324", "#3aa6a0", "#7a5c3e", "#b0709a", "#5b6470")
+SERIES = ("#2a6f97", "#d1495b", "#2e8b57", "#8a5a9e", "#d98324", "#3aa6a0", "#7a5c3e", "#b0709a", "#5b6470", "#1c2026",
+          "#a3b18a", "#6a7fdb")
 
 
 @dataclass

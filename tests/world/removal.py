@@ -61,13 +61,13 @@ def lines() -> list[Line]:
     table += [
         Line("loop", "closed loop, the default", LOOP, "loop"),
         Line("loop-anchor", "closed loop, the rest kept", {**LOOP, "anchor": True}, "loop, anchored", cached=True),
-        Line("loop-early", "closed loop, from sigma 10.5", {**LOOP, "start": 10.5}, "variants"),
-        Line("no-gate", "the default's region and bounds, nobody looks", {**BOUNDS, "search": "window"}, "variants"),
-        Line("everywhere", "closed loop, everywhere", {**LOOP, "region": "everywhere", "weight": 1.0}, "variants"),
-        Line("loop-every-1", "closed loop, a prediction at each call", {**LOOP, "every": 1}, "variants"),
-        Line("loop-caption", "closed loop, a captioner looks", {**BOUNDS, "detector": "caption"}, "variants"),
-        Line("loop-attention", "closed loop, attention looks", {**BOUNDS, "detector": "attention"}, "variants"),
-        Line("region-attention", "closed loop, where attention is", {**LOOP, "region": "attention"}, "variants"),
+        Line("loop-early", "closed loop, from sigma 10.5", {**LOOP, "start": 10.5}, "loop, from sigma 10.5"),
+        Line("no-gate", "the default's region and bounds, nobody looks", {**BOUNDS, "search": "window"}, "nobody looks"),
+        Line("everywhere", "closed loop, everywhere", {**LOOP, "region": "everywhere", "weight": 1.0}, "loop, everywhere"),
+        Line("loop-every-1", "closed loop, a prediction at each call", {**LOOP, "every": 1}, "loop, each call"),
+        Line("loop-caption", "closed loop, a captioner looks", {**BOUNDS, "detector": "caption"}, "loop, captioner"),
+        Line("loop-attention", "closed loop, attention looks", {**BOUNDS, "detector": "attention"}, "loop, attention"),
+        Line("region-attention", "closed loop, where attention is", {**LOOP, "region": "attention"}, "loop, attention's region"),
         Line("exhaustive", "search of Ban et al., from call 6", {**window(6, None), "search": "exhaustive"}, "search"),
         Line("exhaustive-3", "search of Ban et al., from call 3", {**window(3, None), "search": "exhaustive"}, "search"),
     ]
@@ -125,9 +125,9 @@ class Bench:
         return self.host.prepare([self.thing.prompt] * len(seeds), seeds, settings, steps=self.steps, cfg_scale=self.cfg,
                                  sampler=self.sampler, size=world.SIZE, detector=detector)
 
-    def base(self) -> Base:
+    def base(self, wanted: int | None = None) -> Base:
         """As many pictures that show the thing as are wanted, made now where there are fewer; things of one prompt share them."""
-        file, tried = self.pictures_file, Base()
+        file, tried, wanted = self.pictures_file, Base(), wanted or self.wanted
         if file.is_file():
             data = torch.load(file, weights_only=True)
             if data["setting"] == self.setting:
@@ -135,8 +135,8 @@ class Bench:
         while True:
             shown = self._shown(tried)
             print(f"{self.thing.name}: {len(shown)} of {len(tried.seeds)} show it", flush=True)
-            if len(shown) >= self.wanted:
-                return tried.part(shown[: self.wanted])
+            if len(shown) >= wanted:
+                return tried.part(shown[:wanted])
             first = self.first + len(tried.seeds)
             for at in range(first, first + TRIED, self.batch):
                 tried = tried.joined(self._sampled(list(range(at, min(at + self.batch, first + TRIED)))))
