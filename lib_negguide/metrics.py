@@ -178,3 +178,11 @@ def _filled(text: str) -> List[str]:
 
 def _unit(rows):
     return rows / rows.norm(dim=-1, keepdim=True)
+
+
+def scores_text(scores: Optional[Dict[str, Any]]) -> Optional[str]:
+    """``0.2841/0.2311 with, 0.2712/0.2102 without the caption``: whole prompt / least part; and which was kept, if not the first."""
+    if scores is None:
+        return None
+    with_it, without = ("/".join(f"{value:.4f}" for value in scores[which].values() if value is not None) for which in ("with", "without"))
+    return f"{with_it} with, {without} without the caption" + (", kept without" if scores["kept"] == "without" else "")

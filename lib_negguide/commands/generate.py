@@ -109,12 +109,6 @@ def scores_of(result, number: int) -> Optional[dict]:
     return {"with": guided.to_dict(), "without": without.to_dict(), "kept": "without" if result.without[number] else "with"}
 
 
-def scores_text(scores: dict) -> str:
-    """As the WebUI's infotext has it: whole prompt / least object, with and without the caption."""
-    with_it, without = ("/".join(f"{value:.4f}" for value in scores[which].values() if value is not None) for which in ("with", "without"))
-    return f"{with_it} with, {without} without the caption" + (", kept without" if scores["kept"] == "without" else "")
-
-
 def free_name(folder: Path, seed: Union[int, str]) -> Path:
     """``00007.png``, or ``00007-2.png`` where that is taken; of a text as it is."""
     stem = seed if isinstance(seed, str) else f"{seed:05d}"
@@ -130,6 +124,7 @@ def infotext(prompt, negative_prompt, settings: Settings, sigmas, host, seed, op
 
     ``caption``: the picture's own (DNP); ``scores``: of :func:`scores_of`; ``more``: further keys of the host.
     """
+    from lib_negguide import metrics
     from lib_negguide.hosts.embedded.samplers import sampler
 
     width, height = options["size"]
@@ -144,7 +139,7 @@ def infotext(prompt, negative_prompt, settings: Settings, sigmas, host, seed, op
         if caption:
             pairs[CAPTION] = caption
         if scores:
-            pairs[SCORES] = scores_text(scores)
+            pairs[SCORES] = metrics.scores_text(scores)
     lines = [prompt] + ([f"Negative prompt: {negative_prompt}"] if negative_prompt else [])
     return "\n".join([*lines, ", ".join(f"{key}: {quoted(value)}" for key, value in pairs.items())])
 

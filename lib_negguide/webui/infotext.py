@@ -11,6 +11,7 @@ from lib_negguide import __version__
 from lib_negguide.errors import NegGuideError
 from lib_negguide.hosts.a1111.report import NOTE, log
 from lib_negguide.hosts.a1111.run import Run
+from lib_negguide.metrics import scores_text
 from lib_negguide.settings import Settings
 from lib_negguide.webui import dnp
 
@@ -70,14 +71,6 @@ def write_captions(p, run: Run) -> None:
     """Note in ``info`` where the captions came from, and what has come of them."""
     if run.negatives is not None:
         p.extra_generation_params[DNP] = InfoOnly(dnp.told(run))
-
-
-def scores_text(scores: Optional[Dict[str, Any]]) -> Optional[str]:
-    """``0.2841/0.2311 with, 0.2712/0.2102 without the caption``: whole prompt / least part; and which was kept, if not the first."""
-    if scores is None:
-        return None
-    with_it, without = ("/".join(f"{value:.4f}" for value in scores[which].values() if value is not None) for which in ("with", "without"))
-    return f"{with_it} with, {without} without the caption" + (", kept without" if scores["kept"] == "without" else "")
 
 
 def _of_each(request, value: Callable[[int], Optional[str]]) -> Callable[..., Optional[str]]:
