@@ -102,8 +102,8 @@ class ClipScores:
 
         for text in texts:
             if text not in self._texts:
-                filled = _filled(text)
-                rows = [_unit(self._run("encode_text", self._clip.tokens(filled[at:at + TEXTS]))) for at in range(0, len(filled), TEXTS)]
+                forms = filled(text)
+                rows = [_unit(self._run("encode_text", self._clip.tokens(forms[at:at + TEXTS]))) for at in range(0, len(forms), TEXTS)]
                 self._texts[text] = _unit(torch.cat(rows).mean(dim=0))
         return torch.stack([self._texts[text] for text in texts])
 
@@ -169,7 +169,7 @@ def _collect() -> None:
         torch.cuda.empty_cache()
 
 
-def _filled(text: str) -> List[str]:
+def filled(text: str) -> List[str]:
     """The text in every template, articles mended as the protocol does."""
     from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 

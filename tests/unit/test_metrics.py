@@ -65,7 +65,7 @@ def by_the_protocol(model, image, text):
 
 def test_the_protocols_templates():
     assert len(OPENAI_IMAGENET_TEMPLATES) == 80
-    filled = metrics._filled("a cat")
+    filled = metrics.filled("a cat")
     assert filled[0] == "a bad photo of a cat." and "a photo of many a cat." in filled and "a plushie a cat." in filled
     assert "a photo of a cat." in filled  # "the a cat" too became "a cat"
     assert not [text for text in filled if "the a" in text]
