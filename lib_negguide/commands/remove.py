@@ -15,6 +15,7 @@ from lib_negguide.commands import common
 from lib_negguide.commands.generate import free_name, infotext, save, settings_of
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings import Dnp, Removal, Settings
+from lib_negguide.settings.inpainting import in_inpainting
 from lib_negguide.wording import without
 
 FIELDS = ("search", "detector", "every", "gone", "back", "region", "anchor", "fidelity")
@@ -65,9 +66,13 @@ def settings_from(arguments) -> Settings:
     if not base.enabled:
         raise SettingsError("--settings", {"enabled": False}, "enabled: removal is what this command does")
     data = base.to_dict()
-    if arguments.mask and told.get("region", "mask") == "mask":  # the rest is kept anyway: no need to wait for it, or to look
-        told = {"region": "mask", "search": "window", "start": None, **told} if arguments.pictures else {"region": "mask", **told}
-    return Settings.parse({**data, "remove": {**data.get("remove", {}), "text": arguments.thing, **told}})
+    removal = {**data.get("remove", {}), "text": arguments.thing, **told}
+    if arguments.mask and not arguments.pictures:
+        removal.setdefault("region", "mask")
+    settings = Settings.parse({**data, "remove": removal})
+    if arguments.mask and arguments.pictures:
+        settings = settings.copy(update={"remove": in_inpainting(settings.remove)})
+    return settings
 
 
 @dataclass

@@ -75,10 +75,15 @@ class Removal(Window):
         return values if values.get("unit", "sigma") == "sigma" else {"start": None, "stop": None, **values}
 
     def dict(self, **how):
-        """In another unit than sigma a bound is told even if its number is that of the default noise level."""
+        """In another unit than sigma a bound is told even if its number is that of the default noise level.
+
+        So is what has been named and would be something else in inpainting (:mod:`lib_negguide.settings.inpainting`).
+        """
         told = super().dict(**how)
-        if how.get("exclude_defaults") and self.unit != "sigma":
-            told.update({name: value for name, value in (("start", self.start), ("stop", self.stop)) if value is not None})
+        if how.get("exclude_defaults"):
+            if self.unit != "sigma":
+                told.update({name: value for name, value in (("start", self.start), ("stop", self.stop)) if value is not None})
+            told.update({name: getattr(self, name) for name in ("region", "search", "start", "stop") if name in self.__fields_set__})
         return told
 
     @pydantic.validator("text", allow_reuse=True)

@@ -32,7 +32,7 @@ class NegGuideScript(scripts.Script):
         try:
             settings = request.settings_of(p, args)
             if settings.enabled:
-                settings = masks.by_reference(images.by_reference(settings))
+                settings = masks.by_reference(images.by_reference(masks.as_in_inpainting(p, settings)))
         except NegGuideError as error:
             refuse(p, error)
             return

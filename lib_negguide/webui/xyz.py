@@ -119,21 +119,21 @@ def _window(field: str) -> Change:
 
     def change(settings: Settings, value: Any) -> Settings:
         changed = settings.map_windows(lambda window: window.copy(update={field: value}))
-        return Settings.parse(changed.dict())
+        return Settings.parse(changed.to_dict())
 
     return change
 
 
 def _setting(field: str) -> Change:
     """A field of the settings themselves."""
-    return lambda settings, value: Settings.parse({**settings.dict(), field: value})
+    return lambda settings, value: Settings.parse({**settings.to_dict(), field: value})
 
 
 def _of_images(field: str) -> Change:
     """A field of every picture's window."""
 
     def change(settings: Settings, value: Any) -> Settings:
-        return Settings.parse({**settings.dict(), "images": [{**image.dict(), field: value} for image in settings.images]})
+        return Settings.parse({**settings.to_dict(), "images": [{**image.dict(), field: value} for image in settings.images]})
 
     return change
 
@@ -162,7 +162,7 @@ def _of_caption(field: str) -> Callable[[Settings, Any], Settings]:
 def _with_dnp(settings: Settings, fields: Optional[Dict[str, Any]]) -> Settings:
     """Auto-DNP with these fields, the others as they are; ``None`` switches it off. Validated as if it had been sent."""
     changed = None if fields is None else {**(settings.dnp or Dnp()).dict(), **fields}
-    return Settings.parse({**settings.dict(), "dnp": changed})
+    return Settings.parse({**settings.to_dict(), "dnp": changed})
 
 
 def _remove(settings: Settings, value: str) -> Settings:
@@ -183,5 +183,5 @@ def _anchor(settings: Settings, value: str) -> Settings:
 
 def _with_removal(settings: Settings, fields: Dict[str, Any]) -> Settings:
     """The removal with these fields, the others as they are. Validated as if it had been sent."""
-    before = {} if settings.remove is None else settings.remove.dict()
-    return Settings.parse({**settings.dict(), "remove": {**before, **fields}})
+    before = {} if settings.remove is None else settings.remove.dict(exclude_defaults=True)
+    return Settings.parse({**settings.to_dict(), "remove": {**before, **fields}})

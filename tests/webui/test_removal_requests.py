@@ -93,11 +93,12 @@ AXES = {"Remove": (["hat", "off"], lambda value: {"remove": None if value == "of
 WITH_CHOICES = ("Remove search", "Remove region", "Remove anchor")
 
 
-def plot(host, axis, values, settings=LOOP):
+def plot(host, axis, values, settings=LOOP, image=None, **fields):
     choices = axis in WITH_CHOICES
     args = [axis_types(host).index("[NegGuide] " + axis), "" if choices else ", ".join(values), values if choices else [], 0, "", [], 0, "", [],
             False, True, False, False, False, False, False, 0, False]
-    return host.txt2img(settings, script_name="x/y/z plot", script_args=args)
+    fields = {"script_name": "x/y/z plot", "script_args": args, **fields}
+    return host.txt2img(settings, **fields) if image is None else host.img2img(image, settings, **fields)
 
 
 @pytest.mark.parametrize("axis", AXES)

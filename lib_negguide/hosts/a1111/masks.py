@@ -11,8 +11,10 @@ from modules import images as host_images
 from lib_negguide import regions
 from lib_negguide.errors import SettingsError
 from lib_negguide.hosts.a1111.images import store
+from lib_negguide.hosts.a1111.samplings import IMG2IMG
 from lib_negguide.image_prompt.store import picture_in
 from lib_negguide.settings import Removal, Settings
+from lib_negguide.settings.inpainting import in_inpainting
 
 FACTOR = 8
 """Pixels of one cell of the latent."""
@@ -29,9 +31,20 @@ def by_reference(settings: Settings) -> Settings:
     return settings.copy(update={"remove": remove.copy(update={"mask": store().put(picture)})})
 
 
+def as_in_inpainting(p, settings: Settings) -> Settings:
+    """A removal whose user has said no more than what is to go is, where img2img has a mask, what it is in inpainting."""
+    if settings.remove is None or not inpaints(p):
+        return settings
+    return settings.copy(update={"remove": in_inpainting(settings.remove)})
+
+
+def inpaints(p) -> bool:
+    return isinstance(p, IMG2IMG) and p.image_mask is not None
+
+
 def check(p, remove: Removal) -> None:
     """Raises :class:`SettingsError` where a mask is wanted and there is none."""
-    if remove.region == "mask" and not remove.mask.strip() and getattr(p, "image_mask", None) is None:
+    if remove.region == "mask" and not remove.mask.strip() and not inpaints(p):
         raise SettingsError("remove.mask", remove.mask, "a picture where remove.region is mask, but in inpainting")
 
 

@@ -15,6 +15,7 @@ from modules import extra_networks, prompt_parser, sd_samplers_common, shared
 
 from lib_negguide import inversion
 from lib_negguide.errors import HostError, SettingsError
+from lib_negguide.hosts.a1111.masks import inpaints
 from lib_negguide.hosts.a1111.records import Kept
 from lib_negguide.hosts.a1111.samplings import IMG2IMG
 from lib_negguide.inversion import Reconstruction
@@ -27,7 +28,7 @@ SAMPLER = "Euler"
 
 def check(p, remove: Removal) -> None:
     """Raises :class:`SettingsError` where this is no photo that could be turned into noise."""
-    if not isinstance(p, IMG2IMG) or p.image_mask is not None:
+    if not isinstance(p, IMG2IMG) or inpaints(p):
         raise SettingsError("remove.photo", True, "false but in img2img without a mask; where there is one, inpainting keeps the rest")
     if p.sampler_name != SAMPLER:
         raise SettingsError("sampler_name", p.sampler_name, f"{SAMPLER} with remove.photo")
