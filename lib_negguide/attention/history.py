@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
@@ -12,6 +12,12 @@ from lib_negguide.attention.probes import Layer, Probe, Size
 from lib_negguide.attention.words import Tokens
 
 PROMPT, NEGATIVE = "prompt", "negative"
+FEW, MOST = 12, 24
+
+
+def every(calls: int) -> int:
+    """Each first of how many calls is looked at: all of a run of up to 12, every second of up to 48, never more than 24 of a run."""
+    return 1 if calls <= FEW else max(2, -(-calls // MOST))
 
 
 @dataclass(frozen=True)
@@ -37,58 +43,70 @@ class Word:
 class History:
     """Kept while a picture is sampled. ``words``: of each side (prompt, negative) those to be drawn, of which one side may lack.
 
-    A host calls :meth:`begin` before each model call and :meth:`take` after it. ``ratios``: r_t of each call, of the probed layers.
+    ``contexts``: of a side whose text is not the row's own, (1, T, C) of the text: its places then attend to that. A host calls
+    :meth:`begin` before each model call and :meth:`take` after it; it may change words (not their names) and contexts in between.
+    ``every``: looks at each first of so many calls; ``calls``: their numbers, with their ``sigmas``. ``ratios``: r_t of each, of
+    the probed layers, ``None`` where the negative says nothing (``compared`` is false).
     """
 
     probe: Probe
     words: Dict[str, Tokens]
+    contexts: Dict[str, torch.Tensor] = field(default_factory=dict)
+    every: int = 1
+    compared: bool = True
+    calls: List[int] = field(default_factory=list)
     sigmas: List[float] = field(default_factory=list)
     _maps: Dict[str, List[Dict[Size, torch.Tensor]]] = field(default_factory=dict)
     _ratios: List[Optional[torch.Tensor]] = field(default_factory=list)
     _rows: Dict[str, int] = field(default_factory=dict)
+    _begun: int = 0
 
     def begin(self, sides: Sequence[Optional[str]]) -> None:
         """Whose each row of the next call is: the picture's prompt's, its negative's, or neither (``None``)."""
-        self._rows = {side: row for row, side in reversed(list(enumerate(sides))) if side is not None}
+        due, self._begun = self._begun % self.every == 0, self._begun + 1
+        self._rows = {side: row for row, side in reversed(list(enumerate(sides))) if side is not None} if due else {}
         self.probe.begin([row in self._rows.values() for row in range(len(sides))])
 
     def take(self, sigma: float) -> None:
-        """The call is done; what was kept of it is looked at. Nothing is moved off the device before the end."""
+        """The call is done; what was kept of it is looked at. Nothing is moved off the device before the end.
+
+        A call without one of the rows (a host may leave out the negative's) is not looked at.
+        """
+        self.probe.end()
+        run = self.probe.rows() if self._rows else []
+        if not self._rows or run and any(row not in run for row in self._rows.values()):
+            return
         looked = self._looked()
         for side, tokens in self.words.items():
             self._maps.setdefault(side, []).append({size: found[0] for size, found in maps.each_size(looked[side], tokens).items()})
-        both = len(looked) == 2
+        both = self.compared and len(looked) == 2
         self._ratios.append(ratio.ratio(looked[NEGATIVE], looked[PROMPT])[0] if both else None)
         self.sigmas.append(float(sigma))
+        self.calls.append(self._begun - 1)
 
     def _looked(self) -> Dict[str, List[Layer]]:
-        """Each side's layers, of one row; computed at once where both texts have equally many tokens."""
-        rows = list(self._rows.values())
-        if len({self.probe.tokens(row) for row in rows}) > 1:
-            return {side: self.probe.look([row]) for side, row in self._rows.items()}
-        found = self.probe.look(sorted(rows))
-        return {side: [replace(layer, weights=layer.weights[at:at + 1]) for layer in found]
-                for side, at in ((side, sorted(rows).index(row)) for side, row in self._rows.items())}
+        """Each side's layers, those of one kind together."""
+        return dict(zip(self._rows, self.probe.together([(row, self.contexts.get(side)) for side, row in self._rows.items()])))
 
     @property
     def ratios(self) -> List[Optional[float]]:
         return [None if one is None else float(one) for one in self._ratios]
 
     def sizes(self) -> List[Size]:
-        """Of the maps that there are, the largest first."""
-        return list(next(iter(self._maps.values()))[0])
+        """Of the maps that there are, the largest first; none before the first look."""
+        return list(next(iter(self._maps.values()))[0]) if self._maps else []
 
     def of(self, size: Optional[Size] = None) -> List[Word]:
         """Every word over all calls, in maps of one size (default: the largest), on the CPU; the prompt's words first."""
         size, found = size or self.sizes()[0], []
         for side, tokens in sorted(self.words.items(), key=lambda entry: entry[0] != PROMPT):
-            own = [call[size].float().cpu() for call in self._maps[side]]
+            own = torch.stack([call[size] for call in self._maps[side]]).float().cpu()
             for index, (name, strengths) in enumerate(zip(tokens.names, maps.strengths(own))):
-                found.append(Word(side, name, [one[index] for one in own], strengths, maps.critical(strengths)))
+                found.append(Word(side, name, list(own[:, index]), strengths, maps.critical(strengths)))
         return found
 
     def to_dict(self) -> Dict[str, Any]:
         """JSON-ready."""
         of_size: List[Tuple[Size, List[Word]]] = [(size, self.of(size)) for size in self.sizes()]
-        return {"sigmas": self.sigmas, "r_t": self.ratios,
+        return {"calls": self.calls, "sigmas": self.sigmas, "r_t": self.ratios,
                 "resolutions": [{"size": list(size), "words": [word.to_dict() for word in words]} for size, words in of_size]}

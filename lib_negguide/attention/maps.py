@@ -17,12 +17,13 @@ RISEN = 0.9
 def of_words(layers: Sequence[Layer], tokens: Tokens, size: Optional[Size] = None) -> torch.Tensor:
     """(rows, words, h, w): each place's share for each word, mean over heads and layers; ``size``: by default the largest layer's."""
     size = size or max((layer.size for layer in layers), key=lambda own: own[0] * own[1])
-    total = 0.0
+    total, count = 0.0, sum(layer.layers for layer in layers)
     for layer in layers:
         shares = layer.weights.mean(1)
         maps = (shares @ tokens.columns(shares.shape[-1]).to(shares.device)).transpose(1, 2).unflatten(-1, layer.size)
-        total = total + (maps if layer.size == size else F.interpolate(maps, size, mode="bilinear", align_corners=False))
-    return total / len(layers)
+        maps = maps if layer.size == size else F.interpolate(maps, size, mode="bilinear", align_corners=False)
+        total = total + (maps if layer.layers == count else maps * (layer.layers / count))
+    return total
 
 
 def each_size(layers: Sequence[Layer], tokens: Tokens) -> dict:
@@ -41,4 +42,4 @@ def critical(values: Sequence[float]) -> Optional[int]:
 
 def strengths(maps: Sequence[torch.Tensor]) -> List[List[float]]:
     """Of maps (words, h, w), one a call: for each word the mean over the places of A^2 at each call, as in r_t of Ban et al."""
-    return torch.stack([one.square().mean((1, 2)) for one in maps], 1).tolist()
+    return torch.stack(tuple(maps)).square().mean((2, 3)).T.tolist()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import torch
 
@@ -20,6 +20,13 @@ from lib_negguide.image_prompt.injection import cross_attention
 FEWEST_PLACES = 64
 """A map of fewer places says little about where."""
 MOST_LAYERS = 6
+MOST_PLACES = 64 * 64
+"""Maps of more places are not kept where every resolution is looked at."""
+AT_ONCE = 1 << 23
+"""Shares (float32) that are computed in one go; more layers together only while they are fewer."""
+
+_NOTHING = ("NegGuide: there is no attention to look at: the model has not run on these rows, or another extension has replaced its "
+            "attention layers")
 
 _DOWN = re.compile(r"(?:down_blocks\.(\d+)\.downsamplers\.0|input_blocks\.(\d+)\.0\.op)\Z")
 _UP = re.compile(r"(?:up_blocks\.(\d+)\.upsamplers\.0|output_blocks\.(\d+)\.\d+\.conv)\Z")
@@ -72,6 +79,13 @@ def every(layers: Dict[str, int], _size: Size) -> List[str]:
     return list(layers)
 
 
+def each_resolution(layers: Dict[str, int], size: Size) -> List[str]:
+    """Of every resolution with at most 4096 places at most six layers, evenly spread; the middle block's count as its own."""
+    places = {factor: _rows(size[0], factor) * _rows(size[1], factor) for factor in sorted(set(layers.values()))}
+    wanted = [factor for factor, count in places.items() if count <= MOST_PLACES] or [max(places)]
+    return [name for factor in wanted for name in spread([name for name, own in layers.items() if own == factor], MOST_LAYERS)]
+
+
 def spread(names: Sequence[str], most: int) -> List[str]:
     """At most so many of them, evenly spread, the first and the last among them."""
     if len(names) <= most:
@@ -81,11 +95,15 @@ def spread(names: Sequence[str], most: int) -> List[str]:
 
 @dataclass(frozen=True)
 class Layer:
-    """What one layer attended to: ``weights`` (rows, heads, places, tokens), float32, sum over tokens 1; ``size``: of its map."""
+    """What one layer attended to: ``weights`` (rows, heads, places, tokens), float32, sum over tokens 1; ``size``: of its map.
+
+    ``layers``: how many layers of one kind it is, with the heads of one behind those of the other.
+    """
 
     name: str
     size: Size
     weights: torch.Tensor
+    layers: int = 1
 
 
 @dataclass
@@ -118,6 +136,7 @@ class Probe:
         self._now: Dict[str, _Kept] = {}
         self._at: Optional[torch.Tensor] = None  # the wanted rows of the forward; None: all of them
         self._others: Dict[str, Tuple[torch.Tensor, torch.Tensor]] = {}
+        self._hooked: Set[str] = set()
         self._handles: list = []
 
     def __enter__(self) -> Probe:
@@ -125,9 +144,6 @@ class Probe:
             raise HostError("NegGuide: this model has no cross-attention layers that could be looked at")
         try:
             self._handles.append(self.unet.register_forward_pre_hook(self._forward_begins, with_kwargs=True))
-            for name, module in self._modules.items():
-                self._handles.append(module.to_q.register_forward_hook(self._keep(name, "query")))
-                self._handles.append(module.to_k.register_forward_hook(self._keep(name, "key")))
             self._handles.append(self.unet.register_forward_hook(self._forward_ends, always_call=True))
         except BaseException:
             self.__exit__()
@@ -137,6 +153,7 @@ class Probe:
     def __exit__(self, *_error) -> None:
         while self._handles:
             self._handles.pop().remove()
+        self._hooked.clear()
         self._others.clear()
         self.begin(())
 
@@ -168,9 +185,45 @@ class Probe:
         """
         rows = self.rows() if rows is None else list(rows)
         if not rows or not self._kept:
-            raise HostError("NegGuide: there is no attention to look at: the model has not run on these rows, "
-                            "or another extension has replaced its attention layers")
+            raise HostError(_NOTHING)
         return [self._layer(name, rows, context) for name in self._kept]
+
+    def together(self, asked: Sequence[Tuple[int, Optional[torch.Tensor]]]) -> List[List[Layer]]:
+        """As :meth:`look` for each (row, context), but layers of one kind as one :class:`Layer`, in as few operations as can be."""
+        if not self._kept:
+            raise HostError(_NOTHING)
+        kinds: Dict[tuple, List[str]] = {}
+        for name, (kept, *_) in self._kept.items():
+            self._check(name, kept)
+            kinds.setdefault((kept.size, self._modules[name].heads, kept.query.shape[-1]), []).append(name)
+        found: List[List[Layer]] = [[] for _ in asked]
+        for (size, heads, _), names in kinds.items():
+            keys = [[self._key_of(name, row, context) for name in names] for row, context in asked]
+            queries = [[self._query_of(name, row) for name in names] for row, _ in asked]
+            # All at once, where there are equally many tokens and it is not too much.
+            alike = len({key.shape for own in keys for key in own}) == 1
+            count = heads * size[0] * size[1] * keys[0][0].shape[0]
+            whole = alike and len(asked) * len(names) * count <= AT_ONCE
+            many = len(names) if whole else max(1, AT_ONCE // count)
+            for at in range(0, len(names), many):
+                part = names[at:at + many]
+                query, key = ([one for own in all_of for one in own[at:at + many]] for all_of in (queries, keys))
+                weights = [shares(torch.stack(query), torch.stack(key), heads)] if whole else [
+                    shares(torch.stack(own[at:at + many]), torch.stack(other[at:at + many]), heads) for own, other in zip(queries, keys)]
+                flat = weights[0].unflatten(0, (len(asked), -1)) if whole else weights
+                for layers, one in zip(found, flat):
+                    layers.append(Layer(part[0], size, one.flatten(0, 1)[None], len(part)))
+        return found
+
+    def _query_of(self, name: str, row: int) -> torch.Tensor:
+        kept, at = self._part(name, row)
+        return kept.query[at]
+
+    def _key_of(self, name: str, row: int, context: Optional[torch.Tensor]) -> torch.Tensor:
+        if context is not None:
+            return self._key(name, context)[0]
+        kept, at = self._part(name, row)
+        return kept.key[at]
 
     def _layer(self, name: str, rows: List[int], context: Optional[torch.Tensor]) -> Layer:
         parts = self._kept[name]
@@ -229,9 +282,17 @@ class Probe:
             self._chosen[size] = tuple(self._choose(self._factors, size))
         numbers = [number for number, keep in rows if keep]
         for name in self._chosen[size]:
+            self._hook(name)
             kept = _Kept(numbers, tuple(_rows(side, self._factors[name]) for side in size))
             self._kept.setdefault(name, []).append(kept)
             self._now[name] = kept
+
+    def _hook(self, name: str) -> None:
+        """Only layers that are looked at have hooks."""
+        if name not in self._hooked:
+            self._hooked.add(name)
+            for module, part in ((self._modules[name].to_q, "query"), (self._modules[name].to_k, "key")):
+                self._handles.append(module.register_forward_hook(self._keep(name, part)))
 
     def _forward_ends(self, *_) -> None:
         self._now = {}
@@ -247,7 +308,7 @@ class Probe:
 def shares(query: torch.Tensor, key: torch.Tensor, heads: int) -> torch.Tensor:
     """softmax(q k / sqrt(d)) over all tokens: (rows, places, inner), (rows, tokens, inner) to (rows, heads, places, tokens), float32."""
     q, k = (part.detach().float().unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key))
-    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+    return (q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)).softmax(-1)
 
 
 def _rows(pixels: int, factor: int) -> int:

@@ -22,7 +22,7 @@ def squares(layers: Sequence[Layer], box: Optional[Box] = None, tokens: Optional
             weights = weights[:, :, inside(box, layer.size).to(weights.device)]
         if tokens is not None:
             weights = weights[..., tokens.columns(weights.shape[-1]).sum(1).to(weights.device) > 0]
-        total = total + weights.square().mean((2, 3)).sum(1)
+        total = total + torch.linalg.vector_norm(weights, dim=(1, 2, 3)).square() / (weights.shape[2] * weights.shape[3])
     return total
 
 

@@ -6,15 +6,22 @@ padding are its own affair; of a word, its ids without start and end.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Sequence, Tuple
+from typing import Callable, List, Sequence, Tuple
 
 import torch
 
 from lib_negguide.errors import HostError, SettingsError
 
 CHUNK = 77
+MOST = 12
+"""Words of one text that are looked at where nobody has chosen any."""
+
+_WORD = re.compile(r"[^\W\d_][\w'’-]*")
+_SMALL = frozenset("a an the this that and or not of in on at to by for from as is are it its his her their with without under over near "
+                   "very break".split())
 
 
 def find(ids: Sequence[int], word: Sequence[int]) -> Tuple[int, ...]:
@@ -46,6 +53,27 @@ class Tokens:
     def whole(cls, ids: Sequence[int], padding: int, name: str) -> Tokens:
         """All that a text says, as one word; ``padding``: the id that fills chunks up."""
         return cls((name,), (tuple(at for at, one in enumerate(ids) if at % CHUNK not in (0, CHUNK - 1) and one != padding),), len(ids))
+
+    @classmethod
+    def each_word(cls, texts: Sequence[str], ids_of: Callable[[str], Sequence[int]]) -> List[Tokens]:
+        """The words that a text says, of each form that it takes in a run (prompt editing); small words are left out, and all but 12.
+
+        ``ids_of``: the host's chunks of a text. All have the same names; a word that one form does not say has no place in it.
+        """
+        forms = [list(ids_of(text)) for text in texts]
+        named = dict.fromkeys(word for text in texts for word in _WORD.findall(text.lower()) if word not in _SMALL)
+        found = []
+        for word in named:
+            own = list(ids_of(word))
+            inner = [one for place, one in enumerate(own) if place % CHUNK not in (0, CHUNK - 1)]
+            while inner and inner[-1] == own[-1]:  # filled up with the end token
+                inner.pop()
+            places = [find(ids, inner) for ids in forms]
+            if any(places):
+                found.append((word, places))
+        found = found[:MOST]
+        return [cls(tuple(word for word, _ in found), tuple(places[form] for _, places in found), len(ids))
+                for form, ids in enumerate(forms)]
 
     def columns(self, total: int) -> torch.Tensor:
         """(total, words), 1 where a token belongs to a word.

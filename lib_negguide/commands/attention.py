@@ -78,7 +78,7 @@ def words_of(model, prompt: str, negative: str, words: Sequence[str]) -> Dict[st
     from lib_negguide.attention.words import Tokens, find
 
     chunker = model.text.chunker
-    ids = {side: ids_of(chunker, text) for side, text in ((PROMPT, prompt), (NEGATIVE, negative))}
+    ids = {side: chunker.ids(text) for side, text in ((PROMPT, prompt), (NEGATIVE, negative))}
     named: List[Tuple[str, List[int]]] = [(word, chunker.tokenizer(word, add_special_tokens=False)["input_ids"]) for word in words]
     for word, own in named:
         if not any(find(each, own) for each in ids.values()):
@@ -87,26 +87,16 @@ def words_of(model, prompt: str, negative: str, words: Sequence[str]) -> Dict[st
     return {side: Tokens.of(ids[side], pairs) for side, pairs in said.items() if pairs}
 
 
-def ids_of(chunker, text: str) -> List[int]:
-    return [token for chunk in chunker(text) for token in chunk.ids]
-
-
 def sampled(host, prompt: str, negative: str, words, seed: int, every_layer: bool, on_step, options):
     """(Pillow image, :class:`History`) of one picture."""
-    from lib_negguide.attention.history import NEGATIVE, PROMPT, History
+    from lib_negguide.attention.history import History
     from lib_negguide.attention.probes import Probe, every, middle
     from lib_negguide.hosts.embedded.result import pil
     from lib_negguide.settings import Settings
 
-    with host.threads(), Probe(host.model.unet, every if every_layer else middle) as probe:
-        history = History(probe, words)
-
-        def looked(call: int, calls: int, sigma: float) -> None:
-            history.take(sigma)
-            history.begin((NEGATIVE, PROMPT))  # the unconditional condition is predicted first
-            on_step(call, calls, sigma)
-
-        run = host.prepare([prompt], [seed], Settings(), negative, on_step=looked, **options)
-        history.begin((NEGATIVE, PROMPT))
+    with host.threads():
+        run = host.prepare([prompt], [seed], Settings(), negative, on_step=on_step, **options)
+        run.guidance.attended = History(Probe(host.model.unet, every if every_layer else middle), words,
+                                          compared=bool(negative.strip()))
         image = pil(host.model.decode(run.finish(run.between(run.latents))))[0]
-    return image, history
+    return image, run.guidance.attended

@@ -18,7 +18,8 @@ examples:
   python -m lib_negguide bench attention --random sd15 --rounds 5 --steps 4
 
 off is a run without probes; maps keeps heat maps of a word of the prompt and one of the negative, and r_t, at every call, from the
-layers of the middle resolution; all from every layer. watch is the detector by attention, at every call. The variants
+layers of the middle resolution; all from every layer; workbench as the workbench does, from at most six layers of each
+resolution, of a run of more than 12 calls at every second. watch is the detector by attention, at every call. The variants
 alternate; a ratio is the median over the rounds of time to that without probes in the same round. Processor time on the CPU.
 """
 
@@ -55,11 +56,12 @@ def variants(host, options) -> Dict[str, Callable[[int], object]]:
     from lib_negguide.attention.watch import Watch
     from lib_negguide.attention.words import Tokens
     from lib_negguide.commands import attention
+    from lib_negguide.hosts.embedded.observing import Observing
     from lib_negguide.settings import Settings
 
     model = host.model
     words = attention.words_of(model, world.PROMPT, NEGATIVE, [PROMPT_WORD, NEGATIVE])
-    tokens = Tokens.whole(attention.ids_of(model.text.chunker, NEGATIVE), model.text.chunker.end, NEGATIVE)
+    tokens = Tokens.whole(model.text.chunker.ids(NEGATIVE), model.text.chunker.end, NEGATIVE)
 
     def plain(seed: int, watch=None):
         run = host.prepare([world.PROMPT], [seed], Settings(), NEGATIVE, **options)
@@ -73,4 +75,10 @@ def variants(host, options) -> Dict[str, Callable[[int], object]]:
     def mapped(every_layer: bool):
         return lambda seed: attention.sampled(host, world.PROMPT, NEGATIVE, words, seed, every_layer, lambda *_: None, options)[1].of()
 
-    return {"off": plain, "maps": mapped(False), "all": mapped(True), "watch": watched}
+    def attended(seed: int):
+        looking = Observing(model, "", 0, NEGATIVE)
+        run = looking.prepare([world.PROMPT], [seed], Settings(), NEGATIVE, **options)
+        model.decode(run.finish(run.between(run.latents)))
+        return [looking.history.of(size) for size in looking.history.sizes()]
+
+    return {"off": plain, "maps": mapped(False), "all": mapped(True), "workbench": attended, "watch": watched}

@@ -54,4 +54,4 @@ def test_the_critical_call_is_drawn_and_framed():
 def test_the_bench_tells_ratios(checkpoint, capsys):
     assert main(["bench", "attention", "--rounds", "1", "--steps", "1", "--size", "64", "--cfg", "5", "--model", str(checkpoint)]) == 0
     rows = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert rows[2:] == ["off", "maps", "all", "watch"]
+    assert rows[2:] == ["off", "maps", "all", "workbench", "watch"]

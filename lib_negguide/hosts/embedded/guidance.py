@@ -9,6 +9,8 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, 
 import torch
 
 from lib_negguide import formulas
+from lib_negguide.attention import history
+from lib_negguide.attention.history import History
 from lib_negguide.attention.watch import Watch
 from lib_negguide.hosts.embedded import checkpoint
 from lib_negguide.hosts.embedded.result import pil
@@ -22,6 +24,8 @@ from lib_negguide.trace import Trace
 
 OnStep = Callable[[int, int, float], None]
 """Called after each model call with its number from 0, their count, and sigma; what it raises ends the run."""
+SIDES = {(0, 0): history.NEGATIVE, (1, 0): history.PROMPT}
+"""Of the rows of a call, (number of the condition, picture), those whose attention is looked at."""
 Blend = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 """From guided x0, x (both (B, 4, h, w)) and sigma to the x0 that the sampler gets."""
 
@@ -33,8 +37,8 @@ class Guidance:
     ``cond``: (B, T, C) of the prompts; ``box_texts``: the pictures' ordinary negative prompts; ``captions``: their
     captions (DNP). ``cfg_scale`` is below 0 for DNS. ``images``: image prompts, of each picture its own. ``removing``: what
     takes something out of the pictures; ``plain``: guided x0 of each call of the run without it, which stays outside its
-    region. ``watch``: the removal's words in the pictures' attention. ``record``: takes the guided x0 of each call;
-    ``blend``: changes it last, from (x0, x, sigma).
+    region. ``watch``: the removal's words in the pictures' attention; ``attended``: that of the first picture, kept to be shown.
+    ``record``: takes the guided x0 of each call; ``blend``: changes it last, from (x0, x, sigma).
     """
 
     model: checkpoint.Model
@@ -53,6 +57,7 @@ class Guidance:
     record: Optional[List[torch.Tensor]] = None
     blend: Optional[Blend] = None
     watch: Optional[Watch] = None
+    attended: Optional[History] = None
     trace: Trace = field(init=False)
     _inside: Optional[Injection] = None
     _texts: Dict[tuple, Condition] = field(default_factory=dict)
@@ -72,6 +77,8 @@ class Guidance:
                 self._inside = stack.enter_context(Injection(self.model.unet))
             if self.watch is not None:
                 stack.enter_context(self.watch)
+            if self.attended is not None:
+                stack.enter_context(self.attended.probe)
             yield
         self._inside = None
 
@@ -146,9 +153,11 @@ class Guidance:
         everyone = list(range(len(x)))
         pictures = [(rows or {}).get(index, everyone) for index in range(len(conditions))]
         out: List[torch.Tensor] = [x] * len(conditions)
+        order = [(member, number) for members in groups.values() for member in members for number in pictures[member]]
         if self.watch is not None:  # the prompts are the second condition
-            self.watch.begin([number if member == 1 else None
-                              for members in groups.values() for member in members for number in pictures[member]])
+            self.watch.begin([number if member == 1 else None for member, number in order])
+        if self.attended is not None:
+            self.attended.begin([SIDES.get(row) for row in order])
         for members in groups.values():
             if self.images:
                 # What stands for the prompt has the positive pictures, everything else the unconditional place's.
@@ -157,6 +166,8 @@ class Guidance:
             xs = [x if len(pictures[i]) == len(x) else x[pictures[i]] for i in members]
             for index, part in zip(members, self._forward(xs, sigma, [conditions[i] for i in members])):
                 out[index] = part
+        if self.attended is not None:
+            self.attended.take(float(sigma))
         return out
 
     def _forward(self, xs: List[torch.Tensor], sigma: torch.Tensor, conditions: List[Condition]) -> Sequence[torch.Tensor]:

@@ -1,33 +1,47 @@
-"""Looking on while the embedded host samples: directions of guidance, and x0 previews at chosen calls. Changes no picture."""
+"""Looking on while the embedded host samples: directions of guidance, attention, x0 previews at chosen calls. Changes no picture."""
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 
+from lib_negguide.attention.history import NEGATIVE, PROMPT, History, every
+from lib_negguide.attention.probes import Probe, each_resolution
+from lib_negguide.attention.words import Tokens
 from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.hosts.embedded.result import pil
 from lib_negguide.workbench.directions import chosen, directions
 
 
 class Observing(EmbeddedHost):
-    """A host of the same model whose every run is looked at: ``norms`` and ``previews`` are those of the last one, of one picture.
+    """A host of the same model whose every run is looked at: ``norms``, ``previews`` and ``history`` are of the last one, of one picture.
 
-    ``negative``: its text, or "" for no norms; ``count``: how many previews.
+    ``negative``: its text, or "" for no norms; ``count``: how many previews; ``attended``: the negative whose words are looked for in the
+    picture's attention, as well as the prompt's, ``None`` for no maps. It may be another one at each run.
     """
 
-    def __init__(self, model, negative: str, count: int):
+    def __init__(self, model, negative: str, count: int, attended: Optional[str] = None):
         super().__init__(model)
-        self.negative, self.count = negative, count
+        self.negative, self.count, self.attended = negative, count, attended
+        self.history: Optional[History] = None
         self.norms: List[Dict[str, float]] = []
         self.previews: List[Tuple[int, Any]] = []
 
-    def prepare(self, *args, **kwargs):
-        run = super().prepare(*args, **kwargs)
+    def prepare(self, prompts, *args, **kwargs):
+        run = super().prepare(prompts, *args, **kwargs)
         self.norms, self.previews = [], []
+        self.history = run.guidance.attended = None if self.attended is None else self._history(prompts[0], run.guidance.calls)
         self._look_at(run.guidance)
         return run
+
+    def _history(self, prompt: str, calls: int) -> History:
+        chunker = self.model.text.chunker
+        texts = {side: text for side, text in ((PROMPT, prompt), (NEGATIVE, self.attended)) if text.strip()}
+        words = {side: Tokens.each_word([text], chunker.ids)[0] for side, text in texts.items()}
+        with torch.no_grad():
+            contexts = {NEGATIVE: self.model.encode([self.attended], negative=True).crossattn} if NEGATIVE in texts else {}
+        return History(Probe(self.model.unet, each_resolution), words, contexts, every(calls), NEGATIVE in texts)
 
     def _look_at(self, guidance) -> None:
         predict, blend = guidance.predict, guidance.blend

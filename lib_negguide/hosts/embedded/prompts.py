@@ -98,6 +98,10 @@ class Chunker:
             chunks.append(self._framed(current))
         return chunks
 
+    def ids(self, prompt: str) -> List[int]:
+        """All chunks' token ids."""
+        return [token for chunk in self(prompt) for token in chunk.ids]
+
     def _framed(self, tokens: List[Tuple[int, float]]) -> Chunk:
         padding = CHUNK - len(tokens)
         ids = (self.start, *(token for token, _ in tokens), *[self.end] * (padding + 1))
