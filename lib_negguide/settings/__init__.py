@@ -14,11 +14,11 @@ from lib_negguide.settings.dnp import SCALES, SEVERAL, USES, Dnp, Dns
 from lib_negguide.settings.images import NOISES, SIDES, ImagePrompt
 from lib_negguide.settings.removal import DETECTORS, REGIONS, SEARCHES, Removal
 from lib_negguide.settings.schedule import COMBINE, Negative, Schedule, Window
-from lib_negguide.settings.table import Model, fields, is_flag, is_number, is_whole, only, parsed_as, pydantic
+from lib_negguide.settings.table import Model, fields, is_number, is_whole, parsed_as, pydantic
 
 __all__ = ["COMBINE", "DETECTORS", "NOISES", "REGIONS", "SCALES", "SCHEMA_VERSION", "SEARCHES", "SEVERAL", "SIDES", "USES", "Dnp", "Dns",
-           "ImagePrompt", "Model", "Negative", "Removal", "Schedule", "Settings", "Window", "fields", "is_flag", "is_number", "is_whole",
-           "only", "parsed_as", "pydantic"]
+           "ImagePrompt", "Model", "Negative", "Removal", "Schedule", "Settings", "Window", "fields", "is_number", "is_whole", "parsed_as",
+           "pydantic"]
 
 SCHEMA_VERSION = 1
 
@@ -56,8 +56,6 @@ class Settings(Schedule):
     version: int = pydantic.Field(
         SCHEMA_VERSION, title="Settings version", allowed=f"a whole number from 1 to {SCHEMA_VERSION}",
         ge=1, le=SCHEMA_VERSION, help="Version of this object's form; older ones are understood.")
-
-    _numbers = only(is_number, "image_subtract")
 
     @classmethod
     def parse(cls, data: Any) -> Settings:

@@ -6,7 +6,7 @@ from typing import Optional
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings.schedule import Window
-from lib_negguide.settings.table import Model, choice, is_flag, is_number, is_whole, only, pydantic
+from lib_negguide.settings.table import Model, choice, pydantic
 
 SCALES = ("paper", "host")
 USES = ("join", "replace")
@@ -27,7 +27,6 @@ class Dns(Model):
         help="paper: the s of eq. 19. host: the CFG scale c = s + 1 that a host needs, with an empty prompt and the prompt as negative.")
 
     _choices = choice("meaning")
-    _numbers = only(is_number, "scale")
 
     def away(self, cfg_scale: float) -> float:
         """The paper's s (0 and up) for a run of this CFG scale."""
@@ -82,9 +81,6 @@ class Dnp(Dns):
         help="Give the picture of the higher CLIP score, with or without the caption.")
 
     _choices = choice("several", "use")
-    _shares = only(is_number, "steps", "size")
-    _counts = only(is_whole, "samples", "beams", "min_tokens", "max_tokens")
-    _flags = only(is_flag, "scores", "keep_better")
 
     @pydantic.validator("captioner", allow_reuse=True)
     def _named(cls, value):

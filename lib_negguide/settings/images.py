@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings.schedule import Window
-from lib_negguide.settings.table import choice, is_number, is_whole, only, pydantic
+from lib_negguide.settings.table import choice, pydantic
 
 SIDES = ("negative", "positive")
 NOISES = ("none", "fade", "dissolve", "gaussian", "shuffle")
@@ -30,8 +30,6 @@ class ImagePrompt(Window):
         help="Another seed is other noise.")
 
     _sides = choice("side", "noise")
-    _amounts = only(is_number, "amount")
-    _seeds = only(is_whole, "seed")
 
     def check(self, path: str) -> None:
         super().check(path)

@@ -6,7 +6,7 @@ from typing import Optional
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.settings.schedule import Window
-from lib_negguide.settings.table import choice, is_flag, is_number, is_whole, only, pydantic
+from lib_negguide.settings.table import choice, pydantic
 
 SEARCHES = ("loop", "window", "exhaustive")
 DETECTORS = ("presence", "attention", "clip", "caption")
@@ -65,9 +65,6 @@ class Removal(Window):
         help="Photo: how closely the rest follows the photo. 1: exactly outside the region.")
 
     _choices = choice("search", "detector", "region")
-    _thresholds = only(is_number, "gone", "back", "fidelity")
-    _counts = only(is_whole, "every")
-    _flags = only(is_flag, "anchor", "photo")
 
     @pydantic.root_validator(pre=True, allow_reuse=True)
     def _open_ends(cls, values):

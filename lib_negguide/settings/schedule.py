@@ -6,7 +6,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.schedule import CURVES, UNITS, to_sigma
-from lib_negguide.settings.table import Model, choice, is_number, only, pydantic
+from lib_negguide.settings.table import Model, Number, choice, pydantic
 
 COMBINE = ("join", "branches", "perp-neg")
 
@@ -29,12 +29,11 @@ class Window(Model):
     curve: str = pydantic.Field(
         "constant", title="Curve", choices=CURVES,
         help="How the weight runs from start to stop.")
-    points: List[Tuple[float, float]] = pydantic.Field(
+    points: List[Tuple[Number, Number]] = pydantic.Field(
         [], title="Points", allowed="a list of [position, factor], each number from 0 to 1, positions rising",
         help='For the curve "points": [position in the window, factor of the weight], each from 0 to 1.')
 
     _choices = choice("unit", "curve")
-    _numbers = only(is_number, "start", "stop", "weight")
 
     @pydantic.validator("points", allow_reuse=True)
     def _a_curve(cls, value):
@@ -52,11 +51,12 @@ class Window(Model):
                 if value is not None and value > 1:
                     raise SettingsError(path + name, value, "a fraction of the run is a number from 0 to 1")
         if self.start is not None and self.stop is not None:
-            if self.unit == "sigma" and self.start < self.stop:
-                raise SettingsError(path + "start", self.start,
-                                    f"sigma falls during a run, so start is at least stop ({self.stop:g})")
-            if self.unit != "sigma" and self.start > self.stop:
-                raise SettingsError(path + "start", self.start, f"at most stop ({self.stop:g})")
+            falls = "sigma falls during a run, so " if self.unit == "sigma" else ""
+            if self.start < self.stop if falls else self.start > self.stop:
+                if "start" in self.__fields_set__:
+                    start = "start is at least " if falls else "at most "
+                    raise SettingsError(path + "start", self.start, f"{falls}{start}stop ({self.stop:g})")
+                raise SettingsError(path + "stop", self.stop, f"{falls}at most the default start ({self.start:g})")
         if self.curve == "points" and not self.points:
             raise SettingsError(path + "points", self.points, 'the curve "points" needs at least one [position, factor]')
 

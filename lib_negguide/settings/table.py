@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Any, Dict, List
 
 try:  # hosts have either major version; the v1 interface is in both
@@ -24,19 +24,9 @@ def choice(*names: str):
     return pydantic.validator(*names, allow_reuse=True)(check)
 
 
-def only(wanted, *names: str):
-    """A validator: pydantic would turn a text, a boolean or a broken number into what the field wants; ``wanted(value)`` says no."""
-
-    def check(cls, value):
-        if value is not None and not wanted(value):
-            raise ValueError("of another kind")
-        return value
-
-    return pydantic.validator(*names, pre=True, allow_reuse=True)(check)
-
-
 def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Finite, and not too large for a float (JSON has whole numbers of any length)."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def is_whole(value: Any) -> bool:
@@ -47,12 +37,48 @@ def is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def is_text(value: Any) -> bool:
+    """A text that can be written: JSON also has halves of characters (lone surrogates)."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+class Number(float):
+    """A float within a list: pydantic has no validators of a field for what is two levels down."""
+
+    @classmethod
+    def __get_validators__(cls):
+        yield cls._checked
+
+    @classmethod
+    def _checked(cls, value):
+        if not is_number(value):
+            raise ValueError("not a number")
+        return float(value)
+
+    @classmethod
+    def __modify_schema__(cls, schema):
+        schema["type"] = "number"
+
+
 class Model(pydantic.BaseModel):
-    """Base of what is asked for in JSON; unknown fields are refused."""
+    """Base of what is asked for in JSON; unknown fields are refused, and so are values of another kind."""
 
     class Config:
         extra = "forbid"
         allow_mutation = False
+
+    @pydantic.validator("*", pre=True, each_item=True, allow_reuse=True)
+    def _of_its_kind(cls, value, field):
+        """Pydantic would turn a text, a boolean, a broken number or an empty list into what the field wants."""
+        if value is not None and not _is_kind(value, field.type_):
+            raise ValueError("of another kind")
+        return value
+
+
+def _is_kind(value: Any, kind: Any) -> bool:
+    kinds = ((bool, is_flag), (int, is_whole), (float, is_number), (str, is_text), (Model, lambda one: isinstance(one, (dict, Model))))
+    told = [is_one for base, is_one in kinds if isinstance(kind, type) and issubclass(kind, base)]  # a range makes it a subclass
+    return not told or told[0](value)
 
 
 def parsed_as(model, data: Any):

@@ -11,7 +11,7 @@ except ImportError:
     import pydantic
 
 from lib_negguide.errors import SettingsError
-from lib_negguide.settings import Dnp, Model, Settings, fields, is_flag, only, parsed_as
+from lib_negguide.settings import Dnp, Model, Settings, fields, parsed_as
 
 TITLE = "Diffusion-negative prompting"
 """Name of the script, in the page's list and as the API's ``script_name`` (there in any case)."""
@@ -51,8 +51,6 @@ class Asked(Model):
     scores: bool = pydantic.Field(
         False, title="CLIP scores with and without the caption", allowed="true or false",
         help="How well the pictures fit the prompt by CLIP, in the infotext and on the sheet of four (else one more sampling).")
-
-    _flags = only(is_flag, "show", "scores")
 
     def check(self) -> None:
         """Rules that the kinds of the fields do not tell; raises :class:`SettingsError`."""

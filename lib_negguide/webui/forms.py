@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional
 
 from lib_negguide.errors import SettingsError
-from lib_negguide.settings import Dnp, Dns, Model, is_flag, is_number, is_whole, only, parsed_as, pydantic
+from lib_negguide.settings import Dnp, Dns, Model, is_whole, parsed_as, pydantic
 
 MOST = 64
 """Pictures in one request."""
@@ -30,8 +30,6 @@ class CaptionForm(Model):
     beams: int = _as_in_dnp("beams")
     min_tokens: int = _as_in_dnp("min_tokens")
     max_tokens: int = _as_in_dnp("max_tokens")
-
-    _counts = only(is_whole, "beams", "min_tokens", "max_tokens")
 
     @classmethod
     def parse(cls, body: Any) -> CaptionForm:
@@ -76,10 +74,6 @@ class DnsForm(Model):
     dnp: Optional[Dnp] = pydantic.Field(
         None, title="Auto-DNP", allowed="an object with the fields of Dnp, or null",
         help="Make and caption the negative pictures just as auto-DNP would: its steps, size, pictures, captioner. Not beside dns.")
-
-    _counts = only(is_whole, "steps", "width", "height")
-    _numbers = only(is_number, "cfg_scale")
-    _flags = only(is_flag, "caption")
 
     @classmethod
     def parse(cls, body: Any) -> DnsForm:

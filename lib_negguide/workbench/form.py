@@ -6,7 +6,7 @@ from typing import Any, List, Optional
 
 from lib_negguide.errors import SettingsError
 from lib_negguide.schedule import UNITS
-from lib_negguide.settings import Dnp, Model, Window, is_flag, is_number, is_whole, only, parsed_as, pydantic
+from lib_negguide.settings import Dnp, Model, Window, is_number, parsed_as, pydantic
 from lib_negguide.settings.table import choice
 
 STRIPS = ("windows", "weights", "formulas", "removal", "four")
@@ -80,10 +80,6 @@ class Form(Model):
         help="Show what the picture would be (x0) at so many model calls, spread over the run.")
 
     _choices = choice("strip", "unit")
-    _counts = only(is_whole, "seed", "steps", "width", "height", "previews")
-    _numbers = only(is_number, "cfg_scale")
-    _flags = only(is_flag, "clip", "norms")
-    _texts = only(lambda value: isinstance(value, str), "prompt", "negative", "negative_prompt", "caption", "sampler_name", "scheduler")
 
     @pydantic.validator("points", "weights", pre=True, allow_reuse=True)
     def _different(cls, value, field):
