@@ -12,6 +12,7 @@ from lib_negguide.attention.probes import Layer, Probe, Size
 from lib_negguide.attention.words import Tokens
 
 PROMPT, NEGATIVE = "prompt", "negative"
+"""Sides. The second part of a prompt (AND) is ``prompt 2``."""
 FEW, MOST = 12, 24
 
 
@@ -41,7 +42,7 @@ class Word:
 
 @dataclass
 class History:
-    """Kept while a picture is sampled. ``words``: of each side (prompt, negative) those to be drawn, of which one side may lack.
+    """Kept while a picture is sampled. ``words``: of each side those to be drawn; a side may have none.
 
     ``contexts``: of a side whose text is not the row's own, (1, T, C) of the text: its places then attend to that. A host calls
     :meth:`begin` before each model call and :meth:`take` after it; it may change words (not their names) and contexts in between.
@@ -79,7 +80,7 @@ class History:
         looked = self._looked()
         for side, tokens in self.words.items():
             self._maps.setdefault(side, []).append({size: found[0] for size, found in maps.each_size(looked[side], tokens).items()})
-        both = self.compared and len(looked) == 2
+        both = self.compared and NEGATIVE in looked and PROMPT in looked
         self._ratios.append(ratio.ratio(looked[NEGATIVE], looked[PROMPT])[0] if both else None)
         self.sigmas.append(float(sigma))
         self.calls.append(self._begun - 1)
@@ -97,9 +98,9 @@ class History:
         return list(next(iter(self._maps.values()))[0]) if self._maps else []
 
     def of(self, size: Optional[Size] = None) -> List[Word]:
-        """Every word over all calls, in maps of one size (default: the largest), on the CPU; the prompt's words first."""
+        """Every word over all calls, in maps of one size (default: the largest), on the CPU; the negative's words last."""
         size, found = size or self.sizes()[0], []
-        for side, tokens in sorted(self.words.items(), key=lambda entry: entry[0] != PROMPT):
+        for side, tokens in sorted(self.words.items(), key=lambda entry: (entry[0] == NEGATIVE, entry[0])):
             own = torch.stack([call[size] for call in self._maps[side]]).float().cpu()
             for index, (name, strengths) in enumerate(zip(tokens.names, maps.strengths(own))):
                 found.append(Word(side, name, list(own[:, index]), strengths, maps.critical(strengths)))

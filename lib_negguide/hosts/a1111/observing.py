@@ -1,4 +1,4 @@
-"""Looking on while A1111 samples: directions of guidance, and x0 previews at chosen calls. Changes no picture.
+"""Looking on while A1111 samples: directions of guidance, attention, and x0 previews at chosen calls. Changes no picture.
 
 Of a ``p`` that carries an :class:`Observer` every model call is seen twice: :func:`before` NegGuide changes the predictions, and
 :func:`after`. Only what is asked for is computed; the two predictions of the norms are the observer's own.
@@ -7,15 +7,17 @@ Of a ``p`` that carries an :class:`Observer` every model call is seen twice: :fu
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from modules import sd_samplers_common
 
+from lib_negguide.errors import NegGuideError
 from lib_negguide.hosts import conditions
+from lib_negguide.hosts.a1111.attention import Looking
 from lib_negguide.hosts.a1111.noise import counts_in_timesteps, sigma_of_call
 from lib_negguide.hosts.a1111.predictions import Predictions
-from lib_negguide.hosts.a1111.run import encoded
+from lib_negguide.hosts.a1111.run import encoded, run_of
 from lib_negguide.workbench.directions import chosen, directions
 
 ATTRIBUTE = "negguide_observer"
@@ -23,15 +25,68 @@ ATTRIBUTE = "negguide_observer"
 KEY = "negguide_observed"
 """Attribute of the sampler's model wrapper during one call: (observer, the call)."""
 
-class Observer:
-    """What was seen of one picture: ``norms``, one a call; ``previews``, (call, Pillow image); ``sigmas`` of all calls."""
 
-    def __init__(self, negative: str, count: int):
-        self.negative, self.count = negative, count
+class Observer:
+    """What was seen of one picture: ``norms``, one a call; ``previews``, (call, Pillow image); ``sigmas`` of all calls; ``maps``.
+
+    Of a picture that is sampled several times (a removal that keeps the rest), the last time. ``attended``: the negative whose words,
+    and the prompt's, are looked for in the picture's attention; ``None`` for no maps. ``notes``: what could not be seen.
+    """
+
+    def __init__(self, negative: str, count: int, attended: Optional[str] = None):
+        self.negative, self.count, self.attended = negative, count, attended
+        self.notes: List[str] = []
+        self.maps: Optional[Looking] = None
+        self._schedules: List[Sequence[Any]] = []
+        self._pass: Any = None
+        self._begin()
+
+    def _begin(self) -> None:
         self.norms: List[Dict[str, float]] = []
         self.previews: List[Tuple[int, Any]] = []
         self.sigmas: List[float] = []
-        self._schedules: List[Sequence[Any]] = []
+        self.close()
+        self.maps = None if self.attended is None else Looking(self.attended)
+
+    @property
+    def wanted(self) -> bool:
+        """Is there anything to look at?"""
+        return bool(self.negative or self.count or self.attended is not None)
+
+    def begin_call(self, params) -> None:
+        """The host will predict; another sampling of the same picture may have begun."""
+        run = run_of(params.denoiser.p)
+        now = None if run is None else run.current
+        if now is not self._pass:
+            self._pass = now
+            self._begin()
+        self._attend(lambda: self.maps.begin(params))
+
+    def _attend(self, what) -> None:
+        """Maps that cannot be had are a note, not an error."""
+        if self.maps is None:
+            return
+        try:
+            what()
+        except NegGuideError as error:
+            self.notes.append(str(error))
+            self.close()
+            self.attended = self.maps = None
+
+    def called(self, sigma: float) -> None:
+        """The model has predicted what the host asked for."""
+        self.sigmas.append(sigma)
+        self._attend(lambda: self.maps.take(sigma))
+
+    @property
+    def history(self) -> Any:
+        """What was kept of attention, or ``None``."""
+        return None if self.maps is None else self.maps.history
+
+    def close(self) -> None:
+        """No hook stays."""
+        if self.maps is not None:
+            self.maps.close()
 
     def conditions(self, p, step: int) -> List[Any]:
         """Those of the empty prompt and of the negative."""
@@ -68,6 +123,7 @@ def on_cfg_denoiser(params) -> None:
     """Callback before the model runs: is anybody looking?"""
     observer = getattr(params.denoiser.p, ATTRIBUTE, None)
     if observer is not None:
+        observer.begin_call(params)
         params.denoiser.inner_model.__dict__[KEY] = observer, Observed.of(params)
 
 
@@ -76,7 +132,7 @@ def before(params) -> None:
     observer, seen = params.inner_model.__dict__.get(KEY, (None, None))
     if observer is None:
         return
-    observer.sigmas.append(seen.sigma)
+    observer.called(seen.sigma)
     if observer.negative:
         observer.norms.append(seen.norms(observer, params.x, params.inner_model))
 
