@@ -112,23 +112,25 @@ def figure_four(prompts: Sequence[str], seeds: Sequence[int], fours: Sequence, s
 
 
 def heatmaps(title: str, image, words: Sequence, sigmas: Sequence[float], calls: Sequence[int] = (), footer: str = "",
-             side: Optional[int] = None):
+             side: Optional[int] = None, numbers: Sequence[int] = (), total: int = 0):
     """Figure 1 of Ban et al. (2406.02965) as a Pillow image: a row for each word, where the picture attends to it at some calls.
 
     ``words``: :class:`lib_negguide.attention.history.Word`; ``calls``: from 0, by default nine over the run. Colours are a word's
-    own, from its lowest place to its highest over all calls. The critical call, always among those drawn, is framed.
+    own, from its lowest place to its highest over all calls. The critical call, always among those drawn, is framed. Where not
+    all of ``total`` calls were looked at, ``numbers`` are those that were.
     """
+    numbers, total = numbers or range(len(sigmas)), total or len(sigmas)
     calls = calls or sorted({round(number * (len(sigmas) - 1) / 8) for number in range(9)})
     side = side or min(192, max(96, image.width))
     rows = []
     for word in words:
         shown = sorted({*calls, *([] if word.critical is None else [word.critical])})
         low, high = min(float(one.min()) for one in word.maps), max(float(one.max()) for one in word.maps)
-        critical = "never rises" if word.critical is None else f"critical call: {word.critical + 1} of {len(sigmas)}"
+        critical = "never rises" if word.critical is None else f"critical call: {numbers[word.critical] + 1} of {total}"
         row = Row(word.name, f"of the {word.side}; {critical}; {100 * low:.2g} to {100 * high:.2g}% of the attention")
         for call in shown:
             heat = ((word.maps[call] - low) / max(high - low, 1e-12)).tolist()
-            row.cells.append(Cell(overlay(image, heat, side), lines=[f"call {call + 1}", f"σ {sigmas[call]:.2f}"],
+            row.cells.append(Cell(overlay(image, heat, side), lines=[f"call {numbers[call] + 1}", f"σ {sigmas[call]:.2f}"],
                                   good=True if call == word.critical else None))
         rows.append(row)
     return contact_sheet(title, rows, footer, side)

@@ -12,7 +12,7 @@ from lib_negguide.commands import common
 from lib_negguide.commands.generate import infotext
 from lib_negguide.dns import Interrupted
 from lib_negguide.errors import SettingsError
-from lib_negguide.workbench import report
+from lib_negguide.workbench import attention, report
 from lib_negguide.workbench.form import FORMULAS, POINTS, STRIPS, WEIGHTS, Form
 from lib_negguide.workbench.outcome import INTERRUPTED, Made, begun, perform
 from lib_negguide.workbench.runs import Folder
@@ -58,6 +58,8 @@ def add(commands) -> None:
     parser.add_argument("--norms", action="store_true",
                         help="lengths and cosine of both directions at each call (two more predictions a call)")
     parser.add_argument("--previews", type=int, default=0, metavar="N", help="x0 at so many calls (default none)")
+    parser.add_argument("--attention", action="store_true",
+                        help="heat maps of the words of prompt and negative over the calls, and r_t (Ban et al., figure 1)")
     parser.add_argument("--out", type=Path, default=Path("out/workbench"), help="folder of the result (default %(default)s/)")
     common.model_options(parser)
     common.sampling_options(parser)
@@ -117,7 +119,7 @@ def form_of(arguments, options: Dict[str, Any]) -> Form:
     return Form.parse({
         "strip": arguments.strip, "prompt": arguments.prompt, "negative": arguments.negative, "seed": arguments.seed,
         "negative_prompt": arguments.negative_prompt, "caption": arguments.caption, "captioner": arguments.captioner,
-        "clip": arguments.scores, "norms": arguments.norms, "previews": arguments.previews,
+        "clip": arguments.scores, "norms": arguments.norms, "previews": arguments.previews, "attention": arguments.attention,
         "steps": options["steps"], "cfg_scale": options["cfg_scale"], "width": width, "height": height,
         "sampler_name": options["sampler"], "scheduler": options["scheduler"], **given})
 
@@ -127,7 +129,7 @@ class Painter:
 
     def __init__(self, host, form: Form, options: Dict[str, Any], arguments):
         self.host, self.form, self.options, self.arguments = host, form, options, arguments
-        if form.watched or form.previews:
+        if form.watched or form.previews or form.attention:
             from lib_negguide.hosts.embedded.observing import Observing
 
             self.host = Observing(host.model, form.watched, form.previews)
@@ -135,13 +137,15 @@ class Painter:
         self.place = (0, 1)
 
     def paint(self, cell: Cell) -> Made:
+        if self.form.attention:
+            self.host.attended = attention.attended(self.form, cell)
         with _by_hand():
             result = self.host.sample([cell.prompt], [self.form.seed], cell.settings, negative_prompts=cell.negative_prompt,
                                       on_step=self._step, **self.options)
         sigmas = [call.sigma for call in result.trace.calls]
         text = infotext(cell.prompt, cell.negative_prompt, cell.settings, sigmas, self.host, self.form.seed, self.options, result.scheduler)
         made = Made(result.pil()[0], text, result.trace.to_dict(), previews=getattr(self.host, "previews", ()))
-        return made.observed(getattr(self.host, "norms", ()), sigmas)
+        return made.observed(getattr(self.host, "norms", ()), sigmas, getattr(self.host, "history", None))
 
     def opposite(self, cell: Cell) -> Made:
         made = self.paint(cell)

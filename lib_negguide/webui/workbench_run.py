@@ -27,6 +27,7 @@ from lib_negguide.settings import Dns, Settings
 from lib_negguide.webui import dnp as auto_dnp
 from lib_negguide.webui import gallery, request
 from lib_negguide.workbench.form import Form
+from lib_negguide.workbench import attention
 from lib_negguide.workbench.outcome import INTERRUPTED, Made, begun, perform
 from lib_negguide.workbench.runs import Runs
 from lib_negguide.workbench.strips import Cell
@@ -113,13 +114,15 @@ class Painter:
     def paint(self, cell: Cell) -> Made:
         shared.state.textinfo = f"NegGuide: {cell.title}"
         with closing(self._request(cell)) as p:
-            observer = Observer(self.form.watched, self.form.previews)
-            if observer.negative or observer.count:
+            observer = Observer(self.form.watched, self.form.previews, attention.attended(self.form, cell))
+            if observer.wanted:
                 setattr(p, OBSERVER, observer)
             try:
                 done = processing.process_images(p)
             except HTTPException as error:
-                raise HostError(str(error.detail)) from error
+                raise error.__cause__ if isinstance(error.__cause__, NegGuideError) else HostError(str(error.detail)) from error
+            finally:
+                observer.close()
             stop_if_asked()
             run = run_of(p)
             passes = run.passes if run is not None else []
@@ -127,7 +130,7 @@ class Painter:
             notes = str(p.extra_generation_params.get("NegGuide note") or "")
             made = Made(done.images[first], done.infotexts[first], passes[0].trace.to_dict() if passes else {}, notes=notes,
                         previews=observer.previews)
-            return made.observed(observer.norms, observer.sigmas)
+            return made.observed(observer.norms, observer.sigmas, observer.history)
 
     def opposite(self, cell: Cell) -> Made:
         """Made and captioned once, as auto-DNP does: it is in that one's cache."""

@@ -78,6 +78,10 @@ class Form(Model):
     previews: int = pydantic.Field(
         0, ge=0, le=12, step=1, title="Previews", allowed="a whole number from 0 to 12",
         help="Show what the picture would be (x0) at so many model calls, spread over the run.")
+    attention: bool = pydantic.Field(
+        False, title="Attention", allowed="true or false",
+        help="Where the picture attends to each word of prompt and negative, at each call of a short run, at every second of a longer one; "
+             "and r_t, how sharply to the negative, compared with the prompt (Ban et al., ECCV 2024, figure 1). No more predictions.")
 
     _choices = choice("strip", "unit")
 

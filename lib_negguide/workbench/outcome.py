@@ -10,9 +10,12 @@ from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tupl
 import numpy as np
 
 from lib_negguide import __version__
+from lib_negguide.attention.history import History
 from lib_negguide.background import Cancelled
 from lib_negguide.dns import Interrupted
 from lib_negguide.errors import NegGuideError
+from lib_negguide.said import of_error, parts, said
+from lib_negguide.workbench import attention
 from lib_negguide.workbench.directions import PREDICTIONS
 from lib_negguide.workbench.form import Form
 from lib_negguide.workbench.strips import DNS, PLAIN, Cell, cells
@@ -31,13 +34,19 @@ class Made:
     notes: str = ""
     previews: Sequence[Tuple[int, Any]] = ()
     """(number of the call, Pillow image of its x0)."""
+    attention: Optional[History] = None
 
-    def observed(self, norms: Sequence[Dict[str, float]], sigmas: Sequence[float]) -> Made:
-        """With what was seen at each call in its trace, which NegGuide has none of where it was off."""
-        if norms:
+    def observed(self, norms: Sequence[Dict[str, float]], sigmas: Sequence[float], history: Optional[History] = None) -> Made:
+        """With what was seen at each call in its trace, which NegGuide has none of where it was off; and with its attention."""
+        self.attention = history
+        looked = () if history is None else zip(history.calls, history.ratios)
+        ratios = {call: {"r_t": float(f"{value:.4g}")} for call, value in looked if value is not None}
+        if norms or ratios:
             calls = self.trace.get("calls") or [{"sigma": sigma, "strengths": [], "extra_evaluations": 0} for sigma in sigmas]
-            self.trace = {"names": [], **self.trace, "calls": [
-                {**call, "norms": norm, "extra_evaluations": call["extra_evaluations"] + PREDICTIONS} for call, norm in zip(calls, norms)]}
+            if norms:
+                calls = [{**call, "norms": norm, "extra_evaluations": call["extra_evaluations"] + PREDICTIONS}
+                         for call, norm in zip(calls, norms)]
+            self.trace = {"names": [], **self.trace, "calls": [{**call, **ratios.get(number, {})} for number, call in enumerate(calls)]}
         return self
 
 
@@ -128,6 +137,7 @@ def distance(left: Any, right: Any) -> float:
     if one.size != other.size:
         other = other.resize(one.size)
     return float(np.abs(np.asarray(one, dtype=np.float32) - np.asarray(other, dtype=np.float32)).mean())
+            "attention": attention.names(cell.name, made.attention),
 
 
 def _scores(form: Form, painter: Painter, run: Dict[str, Any], images: Dict[str, Any]) -> None:

@@ -44,8 +44,8 @@ def html_of(run: Dict[str, Any], folder: Path) -> str:
     parts.append("<h2>What acted, by noise level</h2>")
     for row in run["cells"]:
         drawn = traces.svg(row["trace"])
-        if drawn or row["previews"]:
-            parts.append(f"<h3>{_safe(row['title'])}</h3>{drawn}<div class='strip'>{_previews(row, folder)}</div>")
+        if drawn or row["previews"] or row.get("attention"):
+            parts.append(f"<h3>{_safe(row['title'])}</h3>{drawn}<div class='strip'>{_previews(row, folder)}</div>{_attention(row, folder)}")
     parts.append("<h2>Settings</h2>")
     for row in run["cells"]:
         parts.append(f"<details><summary>{_safe(row['title'])}</summary><pre>{_safe(row['infotext'])}</pre></details>")
@@ -58,6 +58,15 @@ def html_of(run: Dict[str, Any], folder: Path) -> str:
 def _previews(row: Dict[str, Any], folder: Path) -> str:
     return "".join(f"<figure><img src='{_data(folder / one['file'])}' alt=''><figcaption>call {one['call'] + 1}</figcaption></figure>"
                    for one in row["previews"])
+
+
+def _attention(row: Dict[str, Any], folder: Path) -> str:
+    """Figure 1 of Ban et al. for a cell."""
+    if not row.get("attention"):
+        return ""
+    return (f"<div class='grid'><img src='{_data(folder / row['attention']['sheet'])}' alt='attention, {_safe(row['title'])}'></div>"
+            "<p class='quiet'>Where the picture attends to a word, red as its highest share; the critical call is framed. "
+            "After Ban et al., ECCV 2024, figure 1.</p>")
 
 
 def _data(path: Path) -> str:

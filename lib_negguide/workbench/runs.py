@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from lib_negguide.errors import NegGuideError
+from lib_negguide.workbench import attention
 from lib_negguide.workbench.outcome import FAILED, RUNNING, Made
 from lib_negguide.workbench.sheet import sheet
 from lib_negguide.workbench.strips import GUIDED
@@ -43,7 +44,7 @@ class Folder:
         os.replace(part, self.path / "run.json")
 
     def add(self, row: Dict[str, Any], made: Made) -> None:
-        """A cell's picture, with its infotext, and its previews."""
+        """A cell's picture, with its infotext, its previews, and its attention."""
         from PIL.PngImagePlugin import PngInfo
 
         self.path.mkdir(parents=True, exist_ok=True)
@@ -53,6 +54,8 @@ class Folder:
         made.image.save(self.path / row["file"], pnginfo=texts)
         for preview, (_, image) in zip(row["previews"], made.previews):
             image.save(self.path / preview["file"])
+        if row["attention"]:
+            attention.write(self.path, row, made.attention, made.image)
 
     def finish(self, run: Dict[str, Any]) -> None:
         """The sheet and the thumbnail, where there is a picture, and the run's last word."""

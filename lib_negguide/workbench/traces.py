@@ -29,6 +29,8 @@ def signals(trace: Dict[str, Any]) -> List[Tuple[str, List[Optional[float]], flo
         found.append(("presence", [call["removal"]["presence"][0] if "removal" in call else None for call in calls]))
     if any("norms" in call for call in calls):
         found += [(label, [call.get("norms", {}).get(key) for call in calls]) for key, label in NORMS.items()]
+    if any("r_t" in call for call in calls):
+        found.append(("r_t", [call.get("r_t") for call in calls]))
     curves = []
     for label, values in found:
         known = [abs(value) for value in values if value is not None]
