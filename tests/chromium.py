@@ -1,4 +1,4 @@
-"""A headless chromium for tests: Debian's (or ``$CHROMIUM``), silent on the network."""
+"""A headless chromium for tests: Debian's (or ``$CHROMIUM``), silent on the network; ``$NEGGUIDE_SLOW_PAGE`` times slower, as on a small machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backg
              "--disable-component-update", "--disable-sync"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+TIMEOUT_MS = 60_000
 
 
 @contextmanager
@@ -23,3 +24,15 @@ def browser():
         opened = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield opened
         opened.close()
+
+
+def new_page(opener, **options):
+    """A page of a browser, or of a session of its own (``browser.new_context()``)."""
+    page = opener.new_page(**options)
+    page.set_default_timeout(TIMEOUT_MS)
+    # Chromium tells of a file chooser only while somebody listens; playwright lets it know but does not wait until it does, so that
+    # expect_file_chooser() alone misses what a key opens at once. Here somebody always listens.
+    page.on("filechooser", lambda chooser: None)
+    if slower := float(os.environ.get("NEGGUIDE_SLOW_PAGE") or 0):
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slower})
+    return page

@@ -8,6 +8,7 @@ import pytest
 from lib_negguide.schedule import reference_sigmas, to_sigma
 from lib_negguide.settings import Settings
 from lib_negguide.webui import editor
+from tests import chromium
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "http://negguide.test/"
@@ -75,7 +76,7 @@ class Tab:
 
 @pytest.fixture
 def page(browser):
-    page = browser.new_page(viewport={"width": 700, "height": 1000})
+    page = chromium.new_page(browser, viewport={"width": 700, "height": 1000})
     said, presets = [], {}
 
     def presets_api(route):
@@ -355,7 +356,7 @@ def test_a_double_click_adds_a_point(tab):
 
 
 def test_a_finger_drags_too(browser):
-    page = browser.new_page(viewport={"width": 400, "height": 900}, has_touch=True, is_mobile=True)
+    page = chromium.new_page(browser, viewport={"width": 400, "height": 900}, has_touch=True, is_mobile=True)
     page.set_content(a_page())
     page.locator(".negguide-row").first.wait_for()
     tab = Tab(page)

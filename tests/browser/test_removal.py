@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from lib_negguide.settings import Removal, Settings, fields
+from tests import chromium
 from tests.browser.test_editor import ADDRESS, Tab, a_page
 
 WITH_RESULT = """<div id="txt2img_gallery"><img src="/result.png" width=64></div>
@@ -62,7 +63,7 @@ class Section(Tab):
 
 @pytest.fixture(scope="module")
 def loaded(browser):
-    page = browser.new_page(viewport={"width": 700, "height": 1400})
+    page = chromium.new_page(browser, viewport={"width": 700, "height": 1400})
     said, stored = [], {}
 
     def images(route):

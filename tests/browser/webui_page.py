@@ -3,14 +3,14 @@
 import json
 import re
 
-TIMEOUT_MS = 60_000
+from tests import chromium
+from tests.chromium import TIMEOUT_MS
 
 
 class WebUIPage:
     def __init__(self, browser, url, screenshots, width=1280, theme="light"):
         self.screenshots, self.complaints = screenshots, []
-        self.page = browser.new_page(viewport={"width": width, "height": 1000})
-        self.page.set_default_timeout(TIMEOUT_MS)
+        self.page = chromium.new_page(browser, viewport={"width": width, "height": 1000})
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}"))
         self.page.goto(f"{url}/?__theme={theme}")

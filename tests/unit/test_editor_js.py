@@ -12,6 +12,7 @@ from lib_negguide.errors import SettingsError
 from lib_negguide.schedule import CURVES, UNITS, curve_value, progress, reference_sigmas, strength, to_sigma
 from lib_negguide.settings import Settings
 from lib_negguide.webui import editor
+from tests import chromium
 
 SCRIPTS = Path(__file__).parents[2] / "javascript"
 STEPS = (1, 2, 5, 20, 30, 150)
@@ -19,7 +20,7 @@ STEPS = (1, 2, 5, 20, 30, 150)
 
 @pytest.fixture(scope="module")
 def page(browser):
-    page = browser.new_page()
+    page = chromium.new_page(browser)
     for name in ("negguide_schedule.js", "negguide_settings.js"):
         page.add_script_tag(path=str(SCRIPTS / name))
     page.evaluate("([sigmas, tables]) => { NegGuide.schedule.setTable(sigmas); NegGuide.settings.setTables(tables); }",
