@@ -9,6 +9,8 @@
 
     const WIDTH = 640, HEIGHT = 220, LEFT = 40, RIGHT = 12, TOP = 12, BOTTOM = 34;
     const COLORS = ["0", "1", "2", "3", "4", "5"].map((number) => `var(--negguide-color-${number})`);
+    const RATIO = "r_t";
+    const ABOUT = {[RATIO]: "How sharply the picture attends to the negative, compared with the prompt: r_t of Ban et al. (ECCV 2024)"};
     const NAMES = {p: "‖d_p − d_u‖", n: "‖d_n − d_u‖", cosine: "cosine"};
 
     /** [{name, kind: "strength" or "signal", values}], a value or null per call. */
@@ -22,6 +24,9 @@
         }
         for (const [key, name] of Object.entries(NAMES)) {
             if (calls.some((call) => call.norms)) found.push({name, kind: "signal", values: calls.map((call) => call.norms ? call.norms[key] : null)});
+        }
+        if (calls.some((call) => typeof call.r_t === "number")) {
+            found.push({name: RATIO, kind: "signal", values: calls.map((call) => typeof call.r_t === "number" ? call.r_t : null)});
         }
         return found;
     }
@@ -63,7 +68,7 @@
                 one.on = !one.on;
                 made.setAttribute("aria-pressed", String(one.on));
                 this.draw();
-            }, "Show or hide this curve");
+            }, ABOUT[one.name] || "Show or hide this curve");
             const swatch = NegGuide.dom.element("span", {className: "negguide-plot-swatch"});
             swatch.style.background = one.color;
             made.append(swatch, NegGuide.dom.element("span", {}, one.name));

@@ -39,3 +39,4 @@
         file: (id, name) => `${ADDRESS}/runs/${encodeURIComponent(id)}/files/${encodeURIComponent(name)}`,
     };
 })(window.NegGuide = window.NegGuide || {});
+        attention: (id, cell, asked) => `${ADDRESS}/runs/${encodeURIComponent(id)}/attention/${encodeURIComponent(cell)}?${asked}`,

@@ -31,7 +31,7 @@
             return element("div", {className: "negguide-tab-form"},
                 strip, this.field("prompt"), this.field("negative"), this.removable(), this.field("negative_prompt"),
                 this.field("caption"), group("captioner"), group("points", "unit"), this.field("weights"), this.formulaBoxes(), this.windowFields(),
-                group("seed", "steps", "cfg_scale"), group("sampler_name", "scheduler"), group("width", "height"), this.field("clip"), this.field("norms"), this.field("previews"));
+                group("seed", "steps", "cfg_scale"), group("sampler_name", "scheduler"), group("width", "height"), this.field("clip"), this.field("norms"), this.field("attention"), this.field("previews"));
         }
 
         /** A label with its input; the help is the tooltip of both. */
@@ -54,7 +54,7 @@
                 return element("select", {}, ...row.choices.map((choice) => element("option", {value: choice}, STRIPS[choice] || choice)));
             }
             if (this.choices[name]) return element("select", {}, ...this.choices[name].map((choice) => element("option", {value: choice}, choice)));
-            if (name === "clip" || name === "norms") return element("input", {type: "checkbox"});
+            if (["clip", "norms", "attention"].includes(name)) return element("input", {type: "checkbox"});
             if (LONG.includes(name)) return element("textarea", {rows: 2, spellcheck: false});
             const numeric = ["seed", "steps", "cfg_scale", "width", "height", "previews"].includes(name);
             if (!numeric) return element("input", {type: "text", spellcheck: false});

@@ -112,12 +112,12 @@ def figure_four(prompts: Sequence[str], seeds: Sequence[int], fours: Sequence, s
 
 
 def heatmaps(title: str, image, words: Sequence, sigmas: Sequence[float], calls: Sequence[int] = (), footer: str = "",
-             side: Optional[int] = None, numbers: Sequence[int] = (), total: int = 0):
+             side: Optional[int] = None, numbers: Sequence[int] = (), total: int = 0, each: bool = False):
     """Figure 1 of Ban et al. (2406.02965) as a Pillow image: a row for each word, where the picture attends to it at some calls.
 
     ``words``: :class:`lib_negguide.attention.history.Word`; ``calls``: from 0, by default nine over the run. Colours are a word's
     own, from its lowest place to its highest over all calls. The critical call, always among those drawn, is framed. Where not
-    all of ``total`` calls were looked at, ``numbers`` are those that were.
+    all of ``total`` calls were looked at, ``numbers`` are those that were. ``each``: each call has colours of its own.
     """
     numbers, total = numbers or range(len(sigmas)), total or len(sigmas)
     calls = calls or sorted({round(number * (len(sigmas) - 1) / 8) for number in range(9)})
@@ -129,7 +129,9 @@ def heatmaps(title: str, image, words: Sequence, sigmas: Sequence[float], calls:
         critical = "never rises" if word.critical is None else f"critical call: {numbers[word.critical] + 1} of {total}"
         row = Row(word.name, f"of the {word.side}; {critical}; {100 * low:.2g} to {100 * high:.2g}% of the attention")
         for call in shown:
-            heat = ((word.maps[call] - low) / max(high - low, 1e-12)).tolist()
+            own = word.maps[call]
+            least, most = (float(own.min()), float(own.max())) if each else (low, high)
+            heat = ((own - least) / max(most - least, 1e-12)).tolist()
             row.cells.append(Cell(overlay(image, heat, side), lines=[f"call {numbers[call] + 1}", f"σ {sigmas[call]:.2f}"],
                                   good=True if call == word.critical else None))
         rows.append(row)

@@ -20,6 +20,8 @@ from lib_negguide.errors import SettingsError
 from lib_negguide.workbench.form import Form
 from lib_negguide.workbench.strips import Cell
 
+COLOURS = ("run", "call")
+"""Red is a word's highest share of the whole run, or of each call by itself."""
 SHOWN = 4
 """Words that are drawn where nobody has chosen any."""
 
@@ -96,9 +98,11 @@ def chosen(words: Sequence[Dict[str, Any]]) -> List[int]:
 
 
 def sheet(folder: Path, row: Dict[str, Any], image: Any, words: Sequence[str] = (), size: Optional[Sequence[int]] = None,
-          calls: Sequence[int] = (), footer: str = "") -> Any:
+          calls: Sequence[int] = (), colours: str = "run") -> Any:
     """Figure 1 (Pillow) of a cell: a row for each word. ``words``: by themselves or as ``side:word``, as given; ``size``: height and width;
-    ``calls``: from 0, of those that were looked at. Raises :class:`SettingsError`."""
+    ``calls``: from 0, of those that were looked at; ``colours``: of the whole run or of each call. Raises :class:`SettingsError`."""
+    if colours not in COLOURS:
+        raise SettingsError("colours", colours, " or ".join(COLOURS))
     told = read(folder, row)
     sizes = [one["size"] for one in told["resolutions"]]
     size = list(size or middle(sizes))
@@ -111,7 +115,7 @@ def sheet(folder: Path, row: Dict[str, Any], image: Any, words: Sequence[str] = 
         raise SettingsError("calls", unknown[0] + 1, "of " + ", ".join(str(call + 1) for call in told["calls"]))
     drawn = _maps(Path(folder) / found["file"], found, dict.fromkeys(at))
     return plots.heatmaps(f"Attention, {size[1]}x{size[0]}", image, drawn, told["sigmas"], [told["calls"].index(call) for call in calls],
-                          footer or row["title"], numbers=told["calls"], total=told["all"])
+                          row["title"], numbers=told["calls"], total=told["all"], each=colours == "call")
 
 
 def _places(words: Sequence[Dict[str, Any]], asked: str) -> List[int]:

@@ -13,7 +13,8 @@ from fastapi.dependencies.utils import get_parameterless_sub_dependant
 
 from lib_negguide.webui import editor
 from lib_negguide.webui.api.access import identified
-from lib_negguide.webui.api.answers import checked
+from lib_negguide.webui.api.answers import Route, checked
+from lib_negguide.webui.api.attention import get_attention
 from lib_negguide.webui.api.downloads import cancel_download, download_state, published_files, start_download
 from lib_negguide.webui.api.negatives import caption, captioners, dns
 from lib_negguide.webui.api.pictures import adapters, get_image, put_image
@@ -71,6 +72,7 @@ def add(_demo: Any, app: FastAPI) -> None:
         ("/workbench/runs/{identity}", "DELETE", delete_run, None),
         ("/workbench/runs/{identity}/files/{name}", "GET", get_run_file, None),
     ):
+        ("/workbench/runs/{identity}/attention/{cell}", "GET", get_attention, None),
         app.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)],
                           openapi_extra=described(form) if form else None)
     for route in app.routes:
