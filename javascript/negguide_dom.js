@@ -12,6 +12,17 @@
         return window.localization && window.localization[text] || text;
     }
 
+    /** The same of a text with places for values: say("call {}, σ {}", 3, 5.8). */
+    function say(template, ...values) {
+        return words(template).replace(/\{\}/g, () => values.shift());
+    }
+
+    /** What the server has said in English, in the page's language. `parts`: [template, values or parts…] (lib_negguide/said.py). */
+    function told(parts) {
+        const [template, ...values] = parts;
+        return say(template.replace(/^NegGuide: /, ""), ...values.map((value) => Array.isArray(value) ? told(value) : value));
+    }
+
     /** An element; properties with a dash and `role`, `for` are attributes; null children are left out. */
     function element(tag, properties, ...children) {
         const made = document.createElement(tag);
@@ -51,5 +62,5 @@
             `${one.path} = ${one.shown} `, element("span", {}, "is not allowed"), "; ", element("span", {}, one.allowed))));
     }
 
-    NegGuide.dom = {words, element, button, fillSelect, showComplaints};
+    NegGuide.dom = {words, say, told, element, button, fillSelect, showComplaints};
 })(window.NegGuide = window.NegGuide || {});

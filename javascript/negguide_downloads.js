@@ -74,7 +74,7 @@
 
         async begin() {
             const {name, megabytes, page, folder} = this.wanted;
-            if (!window.confirm(`Download ${name}, about ${megabytes} MB, from ${page} into ${folder}?`)) return;
+            if (!window.confirm(NegGuide.dom.say("Download {}, about {} MB, from {} into {}?", name, megabytes, page, folder))) return;
             this.tell(await request("download", "POST", {name}));
         }
 
@@ -88,10 +88,10 @@
             this.element.hidden = !runs && !this.wanted && state !== "failed";
             if (this.wanted) {
                 this.link.href = this.wanted.page;
-                this.start.textContent = `Download ${this.wanted.name} (${this.wanted.megabytes} MB)`;
+                this.start.textContent = NegGuide.dom.say("Download {} ({} MB)", this.wanted.name, this.wanted.megabytes);
             }
             if (runs) {
-                this.words.textContent = total ? `${name}: ${size(done)} of ${size(total)}` : `${name}: ${size(done)}`;
+                this.words.textContent = total ? NegGuide.dom.say("{}: {} of {}", name, size(done), size(total)) : `${name}: ${size(done)}`;
                 if (total) this.bar.max = total;
                 if (total) this.bar.value = done; else this.bar.removeAttribute("value");
                 this.timer = setTimeout(() => this.run(() => this.look()), EVERY);

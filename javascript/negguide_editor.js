@@ -155,12 +155,25 @@
             };
         }
 
-        /** Build the rows of all passes from the settings, keeping the focus where its field still exists. */
+        /** Build the rows of all passes from the settings, keeping the focus (and the cursor) where its field or button still exists. */
         fill() {
-            const focused = this.container.contains(document.activeElement) && document.activeElement.id;
+            const before = document.activeElement;
+            const place = this.container.contains(before) && this.placeOf(before);
             for (const pass of PASSES) this.fillPass(pass);
             this.refresh();
-            if (focused && document.getElementById(focused)) document.getElementById(focused).focus({preventScroll: true});
+            const after = place && this.container.querySelector(place);
+            if (!after || after === document.activeElement) return;
+            after.focus({preventScroll: true});
+            if (before.type === "text" || before.type === "textarea") after.setSelectionRange(before.selectionStart, before.selectionEnd);
+        }
+
+        /** A selector that finds an input, or the button of a row, after rows are built anew; "" where there is none. */
+        placeOf(element) {
+            if (element.id) return `#${element.id}`;
+            const row = element.closest("[data-negative]"), {action, field} = element.dataset;
+            if (!row || !(action || field)) return "";
+            const pass = row.closest("[data-pass]");
+            return `${pass ? `[data-pass=${pass.dataset.pass}] ` : ""}[data-negative="${row.dataset.negative}"] ${action ? `[data-action=${action}]` : `[data-field=${field}]`}`;
         }
 
         fillPass(pass) {
@@ -249,10 +262,10 @@
         nameOf(pass, key) {
             if (this.images.has(key)) return this.images.nameOf(key);
             const text = this.textOf(pass, key);
-            if (key === "box") return NegGuide.settings.field("Schedule", "box").title;
-            if (key === "remove") return `remove: ${text}`;
-            if (key === "caption") return text === "caption" ? text : `caption: ${text || "(no text)"}`;
-            return `${key + 1}: ${text || "(no text)"}`;
+            if (key === "box") return NegGuide.dom.words(NegGuide.settings.field("Schedule", "box").title);
+            if (key === "remove") return NegGuide.dom.say("remove: {}", text);
+            if (key === "caption") return text === "caption" ? text : NegGuide.dom.say("caption: {}", text || NegGuide.dom.words("(no text)"));
+            return `${key + 1}: ${text || NegGuide.dom.words("(no text)")}`;
         }
 
         /** Numbers of the steps of the plain schedule at which a window acts. */
@@ -271,7 +284,8 @@
             if (this.idle(pass, key)) return this.idle(pass, key);
             const {steps, from} = this.page.run(pass);
             const at = this.actingSteps(pass, key);
-            return at.length ? `acts at ${at.length} of ${steps - from} steps: ${ranges(at)}` : `acts at none of ${steps - from} steps`;
+            return at.length ? NegGuide.dom.say("acts at {} of {} steps: {}", at.length, steps - from, ranges(at)) :
+                NegGuide.dom.say("acts at none of {} steps", steps - from);
         }
 
         drawPicture(pass) {

@@ -24,7 +24,7 @@
             input.id = `${this.id}_${name}`;
             input.setAttribute("data-field", name);
             input.setAttribute("aria-describedby", this.errors);
-            if (this.examples[name]) input.placeholder = this.examples[name];
+            if (this.examples[name]) input.placeholder = NegGuide.dom.words(this.examples[name]);
             if (this.lists[name]) input.setAttribute("list", this.lists[name]);
             this.inputs[name] = input;
             const properties = {title: row.help, for: input.id, className: `negguide-field negguide-field-${name}`};

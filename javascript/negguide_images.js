@@ -92,7 +92,7 @@
                     key, id, color: this.color(key), presets: this.editor.presets,
                     edit: (change) => this.editor.edit("first", key, change),
                     rearrange: (from, to) => this.rearrange(from, to),
-                    inner: {title: `Picture ${index + 1}`, place: index, element: slot.element},
+                    inner: {title: NegGuide.dom.say("Picture {}", index + 1), place: index, element: slot.element},
                 });
                 Object.assign(row.inputs, slot.inputs);
                 NegGuide.Slot.receive(row.element, (files) => this.take(files, {prompt: this.prompt(key)}));
@@ -133,8 +133,8 @@
 
         nameOf(key) {
             const {image, name, noise, side} = this.prompt(key);
-            const what = String(image).trim() ? `picture ${this.index(key) + 1}` : `picture ${this.index(key) + 1}, noise alone`;
-            return `${side} ${what}${name ? `: ${name}` : noise === "none" ? "" : ` (${noise})`}`;
+            const what = NegGuide.dom.say(String(image).trim() ? "picture {}" : "picture {}, noise alone", this.index(key) + 1);
+            return `${NegGuide.dom.words(side)} ${what}${name ? `: ${name}` : noise === "none" ? "" : ` (${noise})`}`;
         }
 
         // ---- showing
@@ -142,7 +142,7 @@
         show(all) {
             const {images} = this.editor.settings;
             const count = (side) => images.filter((prompt) => prompt.side === side).length;
-            const parts = ["negative", "positive"].filter(count).map((side) => `${count(side)} ${side}`);
+            const parts = ["negative", "positive"].filter(count).map((side) => `${count(side)} ${NegGuide.dom.words(side)}`);
             this.state.textContent = parts.join(", ") || "none";
             for (const [key, slot] of this.slots) {
                 slot.show(this.prompt(key), this.statuses.get(this.prompt(key)), all);
@@ -166,7 +166,8 @@
                 if (!usable.length) {
                     complaints = adapters.map((one) => `${one.adapter}: ${one.why}`);
                     if (!complaints.length) {
-                        complaints = [`There is no IP-Adapter here yet: put one into ${folders.adapters[0]}, and its image encoder into ${folders.encoders[0]}.`];
+                        complaints = [NegGuide.dom.say("There is no IP-Adapter here yet: put one into {}, and its image encoder into {}.",
+                            folders.adapters[0], folders.encoders[0])];
                     }
                 }
             } catch (error) {
@@ -215,7 +216,8 @@
             const told = this.status(where, `${file.name}: uploading`);
             try {
                 const image = await NegGuide.store.upload(file, file.name,
-                    (part) => told.say(part < 1 ? `${file.name}: uploading, ${Math.floor(100 * part)}%` : `${file.name}: uploaded, waiting for the server`));
+                    (part) => told.say(part < 1 ? NegGuide.dom.say("{}: uploading, {}%", file.name, Math.floor(100 * part)) :
+                        NegGuide.dom.say("{}: uploaded, waiting for the server", file.name)));
                 told.end();
                 if (!where.prompt) {
                     this.add({image, name: file.name, side: where.side});

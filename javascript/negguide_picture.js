@@ -204,13 +204,14 @@
             };
             for (const [handle, sigma, part, open] of [["start", start, opens, 0], ["stop", stop, closes, steps]]) {
                 const step = sigma === null ? open : fromSigma(sigma, "step", sigmas);
-                const text = sigma === null ? (handle === "start" ? "first step" : "last step") : `sigma ${short(sigma)}, step ${Number(step.toFixed(2))}`;
-                place(handle, this.x(part), top, `${handle === "start" ? "Start" : "Stop"}: ${lane.name}`, Number(step.toFixed(2)), text);
+                const text = sigma === null ? NegGuide.dom.words(handle === "start" ? "first step" : "last step") :
+                    NegGuide.dom.say("sigma {}, step {}", short(sigma), Number(step.toFixed(2)));
+                place(handle, this.x(part), top, `${NegGuide.dom.words(handle === "start" ? "Start" : "Stop")}: ${lane.name}`, Number(step.toFixed(2)), text);
             }
             if (curve !== "points") return;
             points.forEach(([position, factor], index) => {
                 place(index, this.x(opens + position * (closes - opens)), top + BASE - unitOf(lane) * weight * curveValue(curve, position, points),
-                    `Point ${index + 1}: ${lane.name}`, position, `position ${position}, factor ${factor}`);
+                    NegGuide.dom.say("Point {}: {}", index + 1, lane.name), position, NegGuide.dom.say("position {}, factor {}", position, factor));
             });
         }
 

@@ -132,8 +132,8 @@
             cursor.setAttribute("x", this.x(call));
             cursor.setAttribute("width", Math.max(this.x(call + 1) - this.x(call), 1));
             const said = this.series.filter((one) => one.on && one.values[call] !== null && one.values[call] !== undefined)
-                .map((one) => `${one.name} ${short(one.values[call])}`);
-            this.words.textContent = [`call ${call + 1}, σ ${short(this.calls[call].sigma)}`, ...said].join("; ");
+                .map((one) => `${NegGuide.dom.words(one.name)} ${short(one.values[call])}`);
+            this.words.textContent = [NegGuide.dom.say("call {}, σ {}", call + 1, short(this.calls[call].sigma)), ...said].join("; ");
         }
 
         draw() {

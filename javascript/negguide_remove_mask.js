@@ -124,7 +124,7 @@
                 if (!file) throw new Error("this is not a picture");
                 await this.store(file, "", this.turn);
             } catch (error) {
-                this.say(`The mask was not taken: ${error.message}`, true);
+                this.say(NegGuide.dom.say("The mask was not taken: {}", error.message), true);
             }
         }
 
@@ -258,10 +258,11 @@
             flat.putImageData(image, 0, 0);
             try {
                 const blob = await new Promise((done) => flat.canvas.toBlob(done, "image/png"));
-                await this.store(new File([blob], "mask.png", {type: "image/png"}), `${Math.max(Math.round(100 * share), 1)}% of the picture is in the mask.`, turn);
+                await this.store(new File([blob], "mask.png", {type: "image/png"}),
+                    NegGuide.dom.say("{}% of the picture is in the mask.", Math.max(Math.round(100 * share), 1)), turn);
                 if (turn === this.turn) this.painted = this.src;
             } catch (error) {
-                this.say(`The mask was not stored: ${error.message}`, true);
+                this.say(NegGuide.dom.say("The mask was not stored: {}", error.message), true);
             }
         }
     }

@@ -20,13 +20,13 @@
             const {element, button} = NegGuide.dom;
             Object.assign(this, {key, id, presets, edit, inputs: {}});
             const known = {box: NegGuide.settings.field("Schedule", "box"), caption: NegGuide.settings.field("Dnp", "window")}[key];
-            const {title, place} = inner || {title: known ? known.title : `Negative ${key + 1}`, place: key};
+            const {title, place} = inner || {title: known ? known.title : NegGuide.dom.say("Negative {}", key + 1), place: key};
             this.acts = element("span", {className: "negguide-acts", "data-acts": ""});
             this.errors = element("div", {className: "negguide-errors", id: `${id}_errors`, role: "status", "data-errors": ""});
             const tools = known ? null : element("span", {className: "negguide-tools"},
-                button("move-up", "↑", () => rearrange(place, place - 1), `Move up: ${title}`),
-                button("move-down", "↓", () => rearrange(place, place + 1), `Move down: ${title}`),
-                button("remove", "✕", () => rearrange(place, null), `Remove: ${title}`));
+                button("move-up", "↑", () => rearrange(place, place - 1), NegGuide.dom.say("Move up: {}", title)),
+                button("move-down", "↓", () => rearrange(place, place + 1), NegGuide.dom.say("Move down: {}", title)),
+                button("remove", "✕", () => rearrange(place, null), NegGuide.dom.say("Remove: {}", title)));
             this.element = element("section", {className: "negguide-row", role: "group", "aria-label": title, "data-negative": key},
                 element("div", {className: "negguide-head", title: known ? known.help : ""},
                     element("div", {className: "negguide-heading"}, element("span", {className: "negguide-title"}, title), this.acts), tools),
@@ -92,7 +92,7 @@
             input.id = `${this.id}_${name}`;
             input.setAttribute("data-field", name);
             input.setAttribute("aria-describedby", this.errors.id);
-            if (EXAMPLES[name]) input.placeholder = EXAMPLES[name];
+            if (EXAMPLES[name]) input.placeholder = NegGuide.dom.words(EXAMPLES[name]);
             this.inputs[name] = input;
             return element("label", {className: `negguide-field negguide-field-${name}`, title: row.help, for: input.id},
                 element("span", {}, row.title), whole || input);

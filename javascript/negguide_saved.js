@@ -78,12 +78,12 @@
                     editor.load(JSON.stringify(data));
                     editor.edited();
                     name.value = chosen;
-                    tell(`Loaded: ${chosen}`);
+                    tell(NegGuide.dom.say("Loaded: {}", chosen));
                 }),
                 button("delete-preset", "Delete", async() => {
                     const chosen = pick();
                     show(await request("DELETE", chosen));
-                    tell(`Deleted: ${chosen}`);
+                    tell(NegGuide.dom.say("Deleted: {}", chosen));
                 })),
             element("div", {className: "negguide-saved"},
                 element("label", {className: "negguide-field"}, element("span", {}, "Save these settings as"), name),
@@ -91,7 +91,7 @@
                     const chosen = name.value.trim();
                     if (!chosen) throw new Error("A preset needs a name.");
                     show(await request("POST", undefined, {name: chosen, settings: JSON.parse(editor.text || "{}")}), chosen);
-                    tell(`Saved: ${chosen}`);
+                    tell(NegGuide.dom.say("Saved: {}", chosen));
                 })));
         section.addEventListener("toggle", () => {
             if (section.open) request("GET").then((answer) => show(answer, select.value)).catch((error) => tell(error.message, true));

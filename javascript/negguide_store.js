@@ -37,7 +37,7 @@
     /** Store a file on the server; its reference. `onProgress(part)` from 0 to 1. */
     async function upload(file, name, onProgress) {
         if (file.type && !file.type.startsWith("image/")) throw new Error("this is not a picture");
-        if (file.size > LARGEST * 1e6) throw new Error(`it is too large: ${Math.ceil(file.size / 1e6)} MB of at most ${LARGEST}`);
+        if (file.size > LARGEST * 1e6) throw new Error(NegGuide.dom.say("it is too large: {} MB of at most {}", Math.ceil(file.size / 1e6), LARGEST));
         const body = JSON.stringify({image: await dataUrl(file), name});
         return new Promise((done, failed) => {
             const request = new XMLHttpRequest(); // fetch tells of no progress

@@ -6,7 +6,7 @@
 (function(NegGuide) {
     "use strict";
 
-    const EVERY = 700; // milliseconds between two looks
+    const SOON = 150, EVERY = 700; // milliseconds between two looks, at first and later
 
     const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
 
@@ -22,9 +22,12 @@
             this.stop = button("interrupt", "Interrupt", () => this.act(() => NegGuide.workbench.interrupt()), "End the strip; the pictures that are there stay");
             this.skip = button("skip", "Skip", () => this.act(() => NegGuide.workbench.skip()), "Leave out the picture that is being made");
             this.bar = element("progress", {max: 1, value: 0, "aria-label": "progress of the strip"});
-            this.words = element("span", {className: "negguide-note", "aria-live": "polite"});
+            this.words = element("span", {className: "negguide-note", "data-progress": ""});
+            this.live = element("img", {className: "negguide-tab-live", alt: "", hidden: true});
+            this.live.alt = NegGuide.dom.words("what is being made");
             this.error = element("div", {className: "negguide-error", role: "alert"});
             this.history = element("div", {className: "negguide-tab-history"});
+            this.form.inputs.captioner.addEventListener("focus", () => this.captioners().catch((error) => this.complain(error.message)));
             const last = button("last", "Take from the last generation", () => this.act(() => this.takeLast()),
                 "Prompt, negative, seed, sampler and size of the picture in the gallery of txt2img");
             const random = button("random", "Random seed", () => this.form.write({seed: -1}), "Another seed at each run");
@@ -37,7 +40,7 @@
                 element("div", {className: "negguide-tab-left"}, element("p", {className: "negguide-hint"},
                     "One seed, many pictures: see what a negative does by when, how strongly and in which way it acts."),
                 element("div", {className: "negguide-tab-tools"}, last, random, drop, this.file), this.form.element,
-                element("div", {className: "negguide-tab-tools"}, this.start, this.stop, this.skip), this.bar, this.words, this.error),
+                element("div", {className: "negguide-tab-tools"}, this.start, this.stop, this.skip), this.bar, this.words, this.live, this.error),
                 element("div", {className: "negguide-tab-right"}, this.cells.element, element("h3", {className: "negguide-title"}, "Earlier runs"), this.history));
             this.cells.show(null);
             this.timer = null;
@@ -53,8 +56,14 @@
 
         async begin() {
             await this.list();
-            const state = await NegGuide.workbench.state();
+            await this.captioners();
+            const state = await NegGuide.workbench.state(-1);
             if (state.state === "running") this.watch(state.name);
+        }
+
+        /** Offer those that are on the server now. */
+        async captioners() {
+            this.form.offer("captioner", await NegGuide.workbench.captioners());
         }
 
         /** Do something; what goes wrong is said. */
@@ -88,6 +97,8 @@
             clearTimeout(this.timer);
             this.watched = id;
             this.seen = -1;
+            this.preview = -1;
+            this.looks = 0;
             this.look();
         }
 
@@ -96,7 +107,7 @@
             if (!this.container.isConnected) return;
             let state;
             try {
-                state = await NegGuide.workbench.state();
+                state = await NegGuide.workbench.state(this.preview);
                 const ended = state.state !== "running" || state.name !== this.watched;
                 if (state.done !== this.seen || ended) {
                     this.seen = state.done;
@@ -104,7 +115,7 @@
                 }
                 this.told(ended ? {...state, state: "idle"} : state);
                 if (ended) {
-                    if (this.cells.run.error) this.complain(this.cells.run.error.replace(/^NegGuide: /, ""));
+                    if (this.cells.run.error) this.complain(this.cells.words(this.cells.run.error).replace(/^NegGuide: /, ""));
                     await this.list();
                     return;
                 }
@@ -113,23 +124,33 @@
                 this.told({state: "idle"});
                 return;
             }
-            this.timer = setTimeout(() => this.look(), EVERY);
+            this.timer = setTimeout(() => this.look(), this.looks++ < 5 ? SOON : EVERY);
         }
 
-        /** How far the run is. */
-        told({state, done = 0, total = 0, step = 0, steps = 0, waiting = false, doing = ""}) {
+        /** How far the run is, as the host counts it. */
+        told({state, done = 0, total = 0, waiting = false, ending = false, doing = "", host = {}}) {
+            const {words, say} = NegGuide.dom;
             const busy = state === "running";
             this.start.disabled = busy;
-            this.stop.disabled = this.skip.disabled = !busy;
+            this.stop.disabled = !busy || ending;
+            this.skip.disabled = !busy || ending || waiting;
             this.bar.hidden = !busy;
-            if (busy && total) {
-                this.bar.max = total;
-                this.bar.value = done + (steps ? Math.min(step / steps, 1) : 0);
-            } else {
-                this.bar.removeAttribute("value");
+            if (busy && total) this.bar.value = host.progress;
+            else this.bar.removeAttribute("value");
+            if (host.preview) {
+                this.live.src = host.preview;
+                this.preview = host.preview_id;
             }
-            const about = doing.replace(/^NegGuide: /, "");
-            this.words.textContent = !busy ? "" : waiting ? "waits for its turn" : `${Math.min(done + 1, total)} / ${total} ${about}`;
+            this.live.hidden = !busy || !this.live.getAttribute("src");
+            if (!busy) this.live.removeAttribute("src");
+            const said = [];
+            if (busy && ending) said.push(words(waiting ? "ends as soon as it is its turn" : "is being ended"));
+            else if (busy && waiting) said.push(words("waits for its turn"), host.queue > 1 ? say("{} of {} in the queue", host.place, host.queue) : "");
+            else if (busy && total) {
+                said.push(`${Math.min(done + 1, total)} / ${total}`, this.cells.run ? this.cells.words(doing.replace(/^NegGuide: /, "")) : "",
+                    `${Math.floor(100 * host.progress)} %`, host.eta ? say("{} s left", Math.ceil(host.eta)) : "");
+            }
+            this.words.textContent = said.filter((one) => one).join(" · ");
         }
 
         /** What a captioner says of the picture without the negative, "" where it cannot. */
@@ -138,7 +159,7 @@
             await this.act(async() => {
                 const {run} = this.cells;
                 const plain = run && run.cells.find((cell) => cell.name === "plain");
-                if (!plain) throw new Error("run the strip first: there is no picture to look at");
+                if (!plain) throw new Error(NegGuide.dom.words("run the strip first: there is no picture to look at"));
                 const answer = await fetch(NegGuide.workbench.file(run.id, plain.file));
                 said = await NegGuide.workbench.caption(await this.url(await answer.blob()), captioner);
             });
@@ -154,7 +175,7 @@
                 const told = JSON.parse(about.value);
                 texts = told.infotexts.slice(told.index_of_first_image || 0);
             } catch (error) {
-                throw new Error("there is no generation in txt2img yet");
+                throw new Error(NegGuide.dom.words("there is no generation in txt2img yet"));
             }
             const shown = root().querySelectorAll("#txt2img_gallery .thumbnail-item.thumbnail-small");
             const at = Array.from(shown).findIndex((one) => one.classList.contains("selected"));
@@ -173,7 +194,7 @@
             return new Promise((resolve, reject) => {
                 const reader = new FileReader();
                 reader.onload = () => resolve(reader.result);
-                reader.onerror = () => reject(new Error("the file cannot be read"));
+                reader.onerror = () => reject(new Error(NegGuide.dom.words("the file cannot be read")));
                 reader.readAsDataURL(file);
             });
         }
@@ -204,7 +225,7 @@
             picked.value = `${run.id}/${cell.name}#${Date.now()}`;
             picked.dispatchEvent(new Event("input", {bubbles: true}));
             for (let tries = 0; box("ready").value !== picked.value; tries++) {
-                if (tries > 200) throw new Error("the server does not answer");
+                if (tries > 200) throw new Error(NegGuide.dom.words("the server does not answer"));
                 await new Promise((resolve) => setTimeout(resolve, 50));
             }
             root().querySelector(`#negguide_tab_to_${target}`).click();
@@ -221,7 +242,7 @@
                 open.className = "negguide-tab-run";
                 if (run.thumbnail) open.append(element("img", {src: NegGuide.workbench.file(run.id, "thumbnail.jpg"), alt: "", loading: "lazy"}));
                 open.append(element("span", {className: "negguide-tab-caption"}, element("b", {}, run.prompt || "–"), element("span", {}, run.negative),
-                    element("span", {}, `${run.strip}, ${run.cells}, ${run.created.slice(0, 16).replace("T", " ")}`)));
+                    element("span", {}, `${NegGuide.dom.words(run.strip)}, ${run.cells}, ${run.created.slice(0, 16).replace("T", " ")}`)));
                 const drop = button("delete", "✕", () => this.act(() => this.remove(run)), "Delete this run");
                 return element("div", {className: "negguide-tab-entry", "data-run": run.id}, open, drop);
             }), ...(runs.length ? [] : [element("p", {className: "negguide-note"}, "No runs yet.")]));

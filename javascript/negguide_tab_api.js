@@ -13,7 +13,7 @@
             answer = await fetch(`${address}${path}`, {method, headers, body: body && JSON.stringify(body)});
             text = await answer.text();
         } catch (error) {
-            throw new Error("the server does not answer");
+            throw new Error(NegGuide.dom.words("the server does not answer"));
         }
         let data = null;
         try {
@@ -22,21 +22,25 @@
             // refused below
         }
         if (answer.ok && data) return data;
+        const {words, say, told} = NegGuide.dom;
+        if (data && data.words) throw new Error(told(data.words));
         const detail = data && data.detail;
-        throw new Error(typeof detail === "string" ? detail.replace(/^NegGuide: /, "") : `the server answered ${answer.status}`);
+        throw new Error(typeof detail === "string" ? words(detail.replace(/^NegGuide: /, "")) : say("the server answered {}", answer.status));
     }
 
     NegGuide.workbench = {
         start: (form) => request("", "POST", {...form, wait: false}),
-        state: () => request("/state"),
+        /** `preview`: number of the last live preview that was seen, -1 for none. */
+        state: (preview) => request(`/state?preview=${preview}`),
         interrupt: () => request("/interrupt", "POST"),
         skip: () => request("/skip", "POST"),
         read: (what) => request("/read", "POST", what),
         caption: async (image, captioner) => (await request("/caption", "POST", {images: [image], captioner}, "./negguide/v1")).captions[0].caption,
+        captioners: async () => (await request("/captioners", "GET", undefined, "./negguide/v1")).captioners.map((one) => one.captioner),
         runs: async () => (await request("/runs")).runs,
         run: (id) => request(`/runs/${encodeURIComponent(id)}`),
         remove: async (id) => (await request(`/runs/${encodeURIComponent(id)}`, "DELETE")).runs,
         file: (id, name) => `${ADDRESS}/runs/${encodeURIComponent(id)}/files/${encodeURIComponent(name)}`,
+        attention: (id, cell, asked) => `${ADDRESS}/runs/${encodeURIComponent(id)}/attention/${encodeURIComponent(cell)}?${asked}`,
     };
 })(window.NegGuide = window.NegGuide || {});
-        attention: (id, cell, asked) => `${ADDRESS}/runs/${encodeURIComponent(id)}/attention/${encodeURIComponent(cell)}?${asked}`,

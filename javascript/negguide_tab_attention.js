@@ -14,6 +14,11 @@
 
     const choice = {words: null, size: "", colours: "run"};
     const key = (word) => `${word.side}:${word.word}`;
+    /** Whose word it is; the second part of a prompt (AND) is "prompt 2". */
+    function whose(word) {
+        const [side, number] = word.side.split(" ");
+        return [NegGuide.dom.words(side === "negative" ? "of the negative" : "of the prompt"), number].filter((part) => part).join(" ");
+    }
     const sized = ([height, width]) => `${width}x${height}`;
 
     /** The resolution to show first: the smallest maps with at least 64 places. */
@@ -82,7 +87,7 @@
                     made.setAttribute("aria-pressed", pressed(word));
                     this.draw();
                 }, "Show or hide the heat maps of this word");
-                made.append(element("span", {}, word.word), element("small", {}, NegGuide.dom.words(word.side)));
+                made.append(element("span", {}, word.word), element("small", {}, whose(word)));
                 made.dataset.attend = key(word);
                 made.setAttribute("aria-pressed", pressed(word));
                 return made;
@@ -145,7 +150,7 @@
             const {element, say} = NegGuide.dom;
             const critical = word.critical === null ? element("span", {}, "never rises")
                 : element("span", {}, say("critical call {}", this.told.calls[word.critical] + 1));
-            const heading = element("th", {scope: "row"}, element("b", {}, word.word), element("span", {}, NegGuide.dom.words(word.side)), critical,
+            const heading = element("th", {scope: "row"}, element("b", {}, word.word), element("span", {}, whose(word)), critical,
                 element("span", {title: "Share of the attention, from no colour to red"}, `${percent(word.low)} – ${percent(word.high)}`));
             return element("tr", {}, heading, ...calls.map((call) => element("td", {}, this.tile(found, grey, word, call))));
         }

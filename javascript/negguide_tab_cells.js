@@ -10,11 +10,12 @@
 
     /** The measures of a cell, a text each. */
     function measures(cell) {
+        const {say} = NegGuide.dom;
         const said = [];
-        if (typeof cell.distance === "number") said.push(`distance ${cell.distance.toFixed(1)}`);
+        if (typeof cell.distance === "number") said.push(say("distance {}", cell.distance.toFixed(1)));
         if (cell.clip) {
-            said.push(`CLIP ${cell.clip.full.toFixed(3)}`);
-            if (typeof cell.clip.minimum === "number") said.push(`least ${cell.clip.minimum.toFixed(3)}`);
+            said.push(say("CLIP {}", cell.clip.full.toFixed(3)));
+            if (typeof cell.clip.minimum === "number") said.push(say("least {}", cell.clip.minimum.toFixed(3)));
         }
         return said;
     }
@@ -33,30 +34,40 @@
             this.element = element("div", {className: "negguide-tab-cells"}, this.title, this.links, this.notes, this.grid, this.detail);
             this.grid.addEventListener("keydown", (event) => this.walk(event));
             this.run = null;
-            this.selected = "";
+            this.forget();
         }
 
-        /** Show a run; what was selected stays so while the same run grows. */
+        /** Show a run; while the same one grows, what was selected, where the focus is and what is looked at closely stay. */
         show(run) {
             const same = this.run && run && this.run.id === run.id;
             this.run = run;
-            if (!same) this.selected = "";
+            if (!same) this.forget();
             this.draw();
+        }
+
+        forget() {
+            this.selected = "";
+            this.buttons = new Map();
+            this.drawn = "";
+            this.grid.replaceChildren();
+            this.detail.replaceChildren();
+        }
+
+        /** A text of the server's in the page's language. */
+        words(text) {
+            const parts = (this.run.words || {})[text];
+            return parts ? NegGuide.dom.told(parts) : NegGuide.dom.words(text);
         }
 
         draw() {
             const {element} = NegGuide.dom;
             const {run} = this;
             this.element.hidden = !run;
-            if (!run) {
-                this.grid.replaceChildren();
-                this.detail.replaceChildren();
-                return;
-            }
+            if (!run) return;
             const cells = run.cells;
             this.title.replaceChildren(element("span", {}, run.form.prompt), ...(run.form.negative ? [" − ", element("span", {}, run.form.negative)] : []),
                 `, ${run.form.seed}`);
-            const said = [...run.notes, run.error];
+            const said = [...run.notes, run.error].map((text) => this.words(text).replace(/^NegGuide: /, ""));
             if (run.caption) said.unshift(`n* = ${run.caption}`);
             if (run.state === "interrupted") said.push("interrupted");
             this.notes.replaceChildren(...said.filter((one) => one).map((one) => element("div", {}, one)));
@@ -65,7 +76,9 @@
                 link("report.html", "Report", "All of it in one HTML file, to keep or to send"), link("sheet.png", "Sheet", "All pictures in one PNG"),
                 link("run.json", "JSON", "Settings, distances and traces as data")]));
             const columns = headings(cells, "column");
+            const focused = this.grid.contains(document.activeElement) ? document.activeElement : null;
             this.grid.replaceChildren(columns.length ? this.table(cells, columns) : element("div", {className: "negguide-tab-strip"}, ...cells.map((cell) => this.cell(cell))));
+            if (focused && this.grid.contains(focused)) focused.focus({preventScroll: true});
             if (!cells.some((cell) => cell.name === this.selected)) this.selected = "";
             this.drawDetail();
         }
@@ -73,8 +86,8 @@
         table(cells, columns) {
             const {element} = NegGuide.dom;
             const alone = cells.filter((cell) => !cell.column).map((cell) => this.cell(cell));
-            const head = element("tr", {}, element("td", {}), ...columns.map((column) => element("th", {scope: "col"}, column)));
-            const lines = headings(cells, "row").map((row) => element("tr", {}, element("th", {scope: "row"}, row), ...columns.map((column) => {
+            const head = element("tr", {}, element("td", {}), ...columns.map((column) => element("th", {scope: "col"}, this.words(column))));
+            const lines = headings(cells, "row").map((row) => element("tr", {}, element("th", {scope: "row"}, this.words(row)), ...columns.map((column) => {
                 const cell = cells.find((one) => one.row === row && one.column === column);
                 return element("td", {}, cell ? this.cell(cell) : null);
             })));
@@ -82,13 +95,19 @@
                 element("div", {className: "negguide-tab-scroll"}, element("table", {}, element("tbody", {}, head, ...lines))));
         }
 
+        /** Its button; the same one as long as the cell is the same. */
         cell(cell) {
             const {element} = NegGuide.dom;
+            const key = JSON.stringify([cell.name, cell.title, cell.file, measures(cell)]);
+            const known = this.buttons.get(cell.name);
+            if (known && known.key === key) return known.button;
+            const title = this.words(cell.title);
             const image = element("img", {src: NegGuide.workbench.file(this.run.id, cell.file), alt: "", loading: "lazy"});
-            const words = element("span", {className: "negguide-tab-caption"}, element("b", {}, cell.title), ...measures(cell).map((one) => element("span", {}, one)));
+            const words = element("span", {className: "negguide-tab-caption"}, element("b", {}, title), ...measures(cell).map((one) => element("span", {}, one)));
             const button = element("button", {type: "button", className: "negguide-tab-cell", title: "Select this picture", "data-cell": cell.name,
-                "aria-pressed": String(cell.name === this.selected), "aria-label": [cell.title, ...measures(cell)].join(", ")}, image, words);
+                "aria-pressed": String(cell.name === this.selected), "aria-label": [title, ...measures(cell)].join(", ")}, image, words);
             button.addEventListener("click", () => this.select(cell.name));
+            this.buttons.set(cell.name, {key, button});
             return button;
         }
 
@@ -127,9 +146,13 @@
             }));
         }
 
+        /** The selected picture; what is there already stays, with its slider and plot as they are. */
         drawDetail() {
             const {element, button} = NegGuide.dom;
             const cell = this.run.cells.find((one) => one.name === this.selected);
+            const drawn = JSON.stringify([cell || null, this.run.cells.length > 0, this.run.caption]);
+            if (drawn === this.drawn) return;
+            this.drawn = drawn;
             if (!cell) {
                 this.detail.replaceChildren(...(this.run.cells.length ? [element("p", {className: "negguide-note"}, "Click a picture to see it closely and to send it on.")] : []));
                 return;
@@ -142,15 +165,17 @@
                 tools.push(button("use", "Use this negative", () => this.act.use(negative || {text: this.run.caption}),
                     "Its text and window go into the form on this page"));
             }
+            const title = this.words(cell.title);
             const plot = NegGuide.plot ? NegGuide.plot.trace(cell.trace) : null;
             const plain = this.run.cells.find((one) => one.name === "plain");
             const url = (one) => NegGuide.workbench.file(this.run.id, one.file);
             this.detail.replaceChildren(
-                cell.settings.remove && plain ? NegGuide.compared(url(plain), url(cell), cell.title) :
-                    element("div", {className: "negguide-tab-large"}, element("img", {src: url(cell), alt: cell.title})),
-                element("div", {className: "negguide-tab-about"}, element("h4", {}, cell.title),
+                cell.settings.remove && plain ? NegGuide.compared(url(plain), url(cell), title) :
+                    element("div", {className: "negguide-tab-large"}, element("img", {src: url(cell), alt: title})),
+                element("div", {className: "negguide-tab-about"}, element("h4", {}, title),
                     ...[...measures(cell), cell.caption].filter((one) => one).map((one) => element("div", {}, one)),
                     element("div", {className: "negguide-tab-tools"}, ...tools), plot, this.previews(cell),
+                    NegGuide.attentionView ? NegGuide.attentionView(this.run, cell) : null,
                     element("details", {}, element("summary", {}, "Infotext"), element("pre", {}, cell.infotext || "none"))));
         }
     }

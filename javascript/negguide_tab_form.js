@@ -104,6 +104,11 @@
             return this.offered.element;
         }
 
+        /** Other choices of a field; the one that is chosen stays. */
+        offer(name, choices) {
+            NegGuide.dom.fillSelect(this.inputs[name], choices, this.inputs[name].value);
+        }
+
         /** Only what counts for the strip is to be seen. */
         show() {
             const strip = this.inputs.strip.value;

@@ -54,6 +54,11 @@ class Background:
         """Ask a running job to end; it does when it next tells how far it is."""
         self._cancel.set()
 
+    @property
+    def ending(self) -> bool:
+        """Whether the running job was asked to end."""
+        return self._state.state == RUNNING and self._cancel.is_set()
+
     def told(self) -> Dict[str, Any]:
         """The state of the job that runs, or of the last one; JSON-ready."""
         return asdict(self._state)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lib_negguide.said import said
+
 
 class NegGuideError(Exception):
     """Base of everything that is raised on purpose; its text is meant for users."""
@@ -22,7 +24,7 @@ class SettingsError(NegGuideError, ValueError):
         shown = repr(value)
         if len(shown) > 80:
             shown = shown[:77] + "..."
-        super().__init__(f"NegGuide: {field} = {shown} is not allowed; {allowed}")
+        super().__init__(said("NegGuide: {} = {} is not allowed; {}", field, shown, said(allowed)))
 
 
 class HostError(NegGuideError, RuntimeError):

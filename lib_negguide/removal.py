@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, List, Optional, Sequen
 import torch
 
 from lib_negguide import formulas
+from lib_negguide.said import said
 from lib_negguide.schedule import inside, strength, to_sigma
 from lib_negguide.settings import Removal
 from lib_negguide.trace import RemovalCall
@@ -212,11 +213,11 @@ def notes(removal: Removal, sigmas: Sequence[float]) -> List[str]:
     """
     own, told = removal.in_sigma(sigmas), []
     if not any(inside(sigma, own.start, own.stop) for sigma in sigmas if sigma > 0):
-        told.append(f'"{removal.text}" is not removed: no model call of this run falls between start and stop')
+        told.append(said('"{}" is not removed: no model call of this run falls between start and stop', removal.text))
     elif own.stop is not None and own.stop > to_sigma(CRITICAL, "fraction", sigmas):
-        told.append(f'"{removal.text}" is removed in the first calls only (stop at sigma {own.stop:g}); a negative that ends before a '
-                    "thing forms can bring it about (reverse activation, Ban et al.). Let it act below sigma "
-                    f"{to_sigma(CRITICAL, 'fraction', sigmas):g} too")
+        told.append(said('"{}" is removed in the first calls only (stop at sigma {}); a negative that ends before a thing forms can '
+                         "bring it about (reverse activation, Ban et al.). Let it act below sigma {} too",
+                         removal.text, f"{own.stop:g}", f"{to_sigma(CRITICAL, 'fraction', sigmas):g}"))
     return told
 
 

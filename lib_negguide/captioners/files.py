@@ -15,6 +15,7 @@ from typing import Dict, List, Optional, Set, Tuple
 
 from lib_negguide import hub as on_hub
 from lib_negguide.errors import CaptionerError, ModelError
+from lib_negguide.said import said
 
 KNOWN = {"blip-base": "Salesforce/blip-image-captioning-base", "blip-large": "Salesforce/blip-image-captioning-large",
          "blip2": "Salesforce/blip2-opt-2.7b"}  # blip2 is the one of Desai and Vasconcelos
@@ -63,20 +64,20 @@ def find(spec: str, folder: Optional[Path] = None, downloads: bool = False) -> F
         if _is_folder(place):
             files, lacks = look(place, spec if spec in KNOWN else place.name)
             if lacks:
-                raise CaptionerError(f'NegGuide: the captioner "{spec}" in {place} is not complete: {lacks}{_page(hub)}')
+                raise CaptionerError(said('NegGuide: the captioner "{}" in {} is not complete: {}', spec, place, f"{lacks}{_page(hub)}"))
             return files
     if not _HUB_ID.fullmatch(hub):
-        raise CaptionerError(f'NegGuide: there is no captioner "{spec}": it is none of auto, webui, text, {", ".join(KNOWN)}, no folder'
-                             + (f", no folder in {folder}" if folder else "") + ", and no model id of the hub (owner/name)")
+        raise CaptionerError(said(
+            'NegGuide: there is no captioner "{}": it is none of {}, no folder (nor one in {}), and no model id of the hub (owner/name)',
+            spec, ", ".join(("auto", "webui", "text", *KNOWN)), folder or "the folder of captioners"))
     cached = on_hub.cached(hub)
     files, lacks = look(cached, spec) if cached else (None, "it is not there")
     if lacks and downloads:
         files, lacks = look(download(hub), spec)
     if lacks:
         own = places[0] if folder else "a folder, and name that folder as the captioner"
-        raise NotHere(
-            f'NegGuide: the captioner "{spec}" is not on this machine ({on_hub.folder_of(hub)}: {lacks}). '
-            f"Put the files of {on_hub.page(hub)} into {own}; or allow downloads")
+        raise NotHere(said('NegGuide: the captioner "{}" is not on this machine ({}: {}). Put the files of {} into {}; or allow downloads',
+                           spec, on_hub.folder_of(hub), lacks, on_hub.page(hub), own))
     return files
 
 

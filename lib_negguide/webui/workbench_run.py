@@ -15,19 +15,20 @@ from modules import paths_internal, processing, scripts, shared
 
 from lib_negguide import background
 from lib_negguide.background import Background, Cancelled
-from lib_negguide.errors import CaptionerError, HostError
+from lib_negguide.errors import CaptionerError, HostError, NegGuideError
 from lib_negguide.hosts.a1111.denoiser import check_model, check_scale
 from lib_negguide.hosts.a1111.jobs import job as host_job
 from lib_negguide.hosts.a1111.jobs import sampler_of
 from lib_negguide.hosts.a1111.nested import nested, stop_if_asked
 from lib_negguide.hosts.a1111.observing import ATTRIBUTE as OBSERVER
 from lib_negguide.hosts.a1111.observing import Observer
+from lib_negguide.hosts.a1111.report import notes_of
 from lib_negguide.hosts.a1111.run import run_of
 from lib_negguide.settings import Dns, Settings
 from lib_negguide.webui import dnp as auto_dnp
 from lib_negguide.webui import gallery, request
-from lib_negguide.workbench.form import Form
 from lib_negguide.workbench import attention
+from lib_negguide.workbench.form import Form
 from lib_negguide.workbench.outcome import INTERRUPTED, Made, begun, perform
 from lib_negguide.workbench.runs import Runs
 from lib_negguide.workbench.strips import Cell
@@ -75,8 +76,7 @@ def perform_in_host(form: Form, kept: Runs, identity: str, progress) -> Dict[str
         if row is not None:
             folder.add(row, made)
             folder.write(run)
-        if shared.state.job_count < total:
-            shared.state.job_count = total
+        shared.state.job_no, shared.state.job_count = done, total  # the host counts every sampling of a cell
         progress(done, total)
 
     try:
@@ -127,8 +127,7 @@ class Painter:
             run = run_of(p)
             passes = run.passes if run is not None else []
             first = done.index_of_first_image
-            notes = str(p.extra_generation_params.get("NegGuide note") or "")
-            made = Made(done.images[first], done.infotexts[first], passes[0].trace.to_dict() if passes else {}, notes=notes,
+            made = Made(done.images[first], done.infotexts[first], passes[0].trace.to_dict() if passes else {}, notes=notes_of(p),
                         previews=observer.previews)
             return made.observed(observer.norms, observer.sigmas, observer.history)
 

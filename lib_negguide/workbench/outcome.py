@@ -31,7 +31,7 @@ class Made:
     infotext: str = ""
     trace: Dict[str, Any] = field(default_factory=dict)
     caption: str = ""
-    notes: str = ""
+    notes: Sequence[str] = ()
     previews: Sequence[Tuple[int, Any]] = ()
     """(number of the call, Pillow image of its x0)."""
     attention: Optional[History] = None
@@ -68,9 +68,10 @@ Tell = Callable[[int, int, Dict[str, Any], Optional[Dict[str, Any]], Optional[Ma
 
 
 def begun(form: Form, identity: str) -> Dict[str, Any]:
-    """A run without pictures, JSON-ready. ``identity``: its name, which is a file's."""
+    """A run without pictures, JSON-ready. ``identity``: its name, which is a file's. ``words``: see :func:`lib_negguide.said.parts`."""
     return {"id": identity, "version": __version__, "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "state": RUNNING, "error": "",
-            "notes": [], "caption": "", "form": form.dict(), "cells": []}
+            "notes": [], "caption": "", "form": form.dict(), "cells": [],
+            "words": parts(text for cell in cells(form) for text in (cell.title, cell.row, cell.column))}
 
 
 def perform(form: Form, painter: Painter, run: Dict[str, Any], tell: Tell) -> Dict[str, Any]:
@@ -89,7 +90,9 @@ def perform(form: Form, painter: Painter, run: Dict[str, Any], tell: Tell) -> Di
         run["state"] = INTERRUPTED
     except Exception as error:
         run["state"] = FAILED
-        run["error"] = str(error) if isinstance(error, NegGuideError) else f"NegGuide: {type(error).__name__}: {error}"
+        text = of_error(error) if isinstance(error, NegGuideError) else f"NegGuide: {type(error).__name__}: {error}"
+        run["error"] = str(text)
+        run["words"].update(parts([text]))
         raise
     finally:
         run["seconds"] = round(time.monotonic() - began, 1)
@@ -109,7 +112,7 @@ def _cells(form: Form, painter: Painter, run: Dict[str, Any], tell: Tell, images
         except Interrupted as stop:
             if not getattr(stop, "skipped", False):
                 raise
-            run["notes"].append(f"skipped: {cell.title}")
+            _note(run, said("skipped: {}", cell.title))
             continue
         one = made[cell.makes]
         images[cell.name] = one.image
@@ -118,8 +121,14 @@ def _cells(form: Form, painter: Painter, run: Dict[str, Any], tell: Tell, images
             todo = cells(form, one.caption)[2:]
         row = _row(cell, one, images.get(PLAIN))
         run["cells"].append(row)
-        run["notes"] += [one.notes] if one.notes and one.notes not in run["notes"] else []
+        _note(run, *one.notes)
         tell(len(run["cells"]), total, run, row, one)
+
+
+def _note(run: Dict[str, Any], *notes: str) -> None:
+    """Each note once."""
+    run["notes"] += [str(note) for note in dict.fromkeys(notes) if note not in run["notes"]]
+    run["words"].update(parts(notes))
 
 
 def _row(cell: Cell, made: Made, plain: Optional[Any]) -> Dict[str, Any]:
@@ -128,6 +137,7 @@ def _row(cell: Cell, made: Made, plain: Optional[Any]) -> Dict[str, Any]:
             "negative_prompt": cell.negative_prompt, "settings": cell.settings.to_dict(), "file": f"{cell.name}.png",
             "infotext": made.infotext, "trace": made.trace, "caption": made.caption, "clip": None,
             "previews": [{"call": call, "file": f"{cell.name}-x0-{call + 1}.png"} for call, _ in made.previews],
+            "attention": attention.names(cell.name, made.attention),
             "distance": None if plain is None or cell.name == PLAIN else round(distance(plain, made.image), 2)}
 
 
@@ -137,7 +147,6 @@ def distance(left: Any, right: Any) -> float:
     if one.size != other.size:
         other = other.resize(one.size)
     return float(np.abs(np.asarray(one, dtype=np.float32) - np.asarray(other, dtype=np.float32)).mean())
-            "attention": attention.names(cell.name, made.attention),
 
 
 def _scores(form: Form, painter: Painter, run: Dict[str, Any], images: Dict[str, Any]) -> None:
@@ -148,7 +157,7 @@ def _scores(form: Form, painter: Painter, run: Dict[str, Any], images: Dict[str,
     except (Interrupted, Cancelled):
         raise
     except NegGuideError as error:
-        run["notes"].append(f"no CLIP scores: {error}")
+        _note(run, said("no CLIP scores: {}", of_error(error)))
         return
     for row, score in zip(run["cells"], found):
         row["clip"] = score.to_dict()

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Dict, List, Optional
 
 from lib_negguide import presets
+from lib_negguide.said import said
 from lib_negguide.settings import Dns, Negative, Removal, Settings, Window
 from lib_negguide.workbench.form import Form
 
@@ -54,8 +55,8 @@ def _windows(form: Form, _caption: Optional[str]) -> List[Cell]:
     found = []
     for start, stop in combinations(ends, 2):
         window = Window(start=start, stop=stop, unit=form.unit)
-        found.append(_acting(form, f"from-{start:g}-to-{stop:g}", f"{labels[start]} to {labels[stop]}", window,
-                             row=f"from {labels[start]}", column=f"to {labels[stop]}"))
+        found.append(_acting(form, f"from-{start:g}-to-{stop:g}", said("{} to {}", labels[start], labels[stop]), window,
+                             row=said("from {}", labels[start]), column=said("to {}", labels[stop])))
     return found
 
 
@@ -64,12 +65,12 @@ def _labels(ends: List[float], form: Form) -> List[str]:
     if form.unit == "sigma":
         return [f"σ {end:g}" for end in ends]
     counts = ends if form.unit == "step" else [end * form.steps for end in ends]
-    texts = [f"step {count:.0f}" for count in counts]
-    return texts if len(set(texts)) == len(texts) else [f"step {count:.4g}" for count in counts]
+    texts = [said("step {}", f"{count:.0f}") for count in counts]
+    return texts if len(set(texts)) == len(texts) else [said("step {}", f"{count:.4g}") for count in counts]
 
 
 def _weights(form: Form, _caption: Optional[str]) -> List[Cell]:
-    return [_acting(form, f"weight-{weight:g}", f"weight {weight:g}", form.window.copy(update={"weight": weight}))
+    return [_acting(form, f"weight-{weight:g}", said("weight {}", f"{weight:g}"), form.window.copy(update={"weight": weight}))
             for weight in sorted(form.weights)]
 
 
@@ -81,7 +82,7 @@ def _formulas(form: Form, _caption: Optional[str]) -> List[Cell]:
             found.append(Cell("stock", NAMES[formula], Settings(enabled=False), form.prompt, texts))
         elif formula == "window":
             window = form.window if form.window != Window() else BAN
-            found.append(_acting(form, "window", f"window {_said(window)}", window))
+            found.append(_acting(form, "window", said("window {}", _ends(window)), window))
         elif formula == "loop":
             found.append(_removing(form, formula))
         else:
@@ -98,10 +99,10 @@ def _removing(form: Form, name: str, **removal) -> Cell:
     return Cell(name, NAMES[name], settings, form.prompt, form.negative_prompt)
 
 
-def _said(window: Window) -> str:
+def _ends(window: Window) -> str:
     sign = "σ " if window.unit == "sigma" else ""
-    start, stop = ("…" if end is None else f"{sign}{end:g}" for end in (window.start, window.stop))
-    return f"{start} to {stop}" + ("" if sign else f" ({window.unit})")
+    ends = said("{} to {}", *("…" if end is None else f"{sign}{end:g}" for end in (window.start, window.stop)))
+    return ends if sign else said("{} ({})", ends, said(window.unit))
 
 
 def _four(form: Form, caption: Optional[str]) -> List[Cell]:

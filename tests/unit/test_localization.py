@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lib_negguide import presets
 from lib_negguide.settings import Removal, fields
 from lib_negguide.webui import dnp_asked, editor, removal_asked
 from lib_negguide.workbench.form import Form
@@ -27,6 +28,30 @@ def literals(path):
             yield from (text for text in LITERAL.findall(line) if PROSE.match(text) and not CODE.search(text))
 
 
+SAYS = re.compile(r'\bsay\(\s*"((?:[^"\\]|\\.)*)"')
+
+
+def says(path):
+    """Texts of a script with places for values."""
+    yield from (text for text in SAYS.findall(path.read_text("utf-8")) if "{}" in text)
+
+
+def templates():
+    """(file, text) that the server puts values into: lib_negguide/said.py."""
+    for path in sorted((PROJECT / "lib_negguide").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "said" and isinstance(node.args[0], ast.Constant):
+                yield path.name, node.args[0].value.removeprefix("NegGuide: ")
+
+
+def allowed(model):
+    """What a model's fields allow, as refusals say it."""
+    for field in model.__fields__.values():
+        text = field.field_info.extra.get("allowed")
+        if text:
+            yield f"{model.__name__}.{field.name}", text
+
+
 def options():
     """Labels and remarks of the settings page."""
     for node in ast.walk(ast.parse((PROJECT / "lib_negguide/webui/options.py").read_text("utf-8"))):
@@ -35,7 +60,7 @@ def options():
             if name == "OptionInfo" and len(node.args) > 1:
                 yield ast.literal_eval(node.args[1])
             if name == "info" and node.args:
-                yield ast.literal_eval(node.args[0])
+                yield f"({ast.literal_eval(node.args[0])})"  # as the host shows it
 
 
 def said():
@@ -43,16 +68,19 @@ def said():
     for model in (*editor.MODELS, Removal, Form, dnp_asked.Asked, removal_asked.Asked):
         for row in fields(model):
             yield from ((f"{model.__name__}.{row['name']}", text) for text in (row["title"], row["help"]) if text)
+        yield from allowed(model)
     yield from (("DNP script", text) for text in (dnp_asked.TITLE, *dnp_asked.MODES, *dnp_asked.HINTS.values()))
     yield from (("cell", text) for text in NAMES.values() if " " in text)
+    yield from (("preset", name) for name in presets.WINDOWS)
+    yield from templates()
     yield from (("settings page", text) for text in options())
     for path in sorted((PROJECT / "javascript").glob("negguide*.js")):
-        yield from ((path.name, text) for text in literals(path))
+        yield from ((path.name, text) for text in (*literals(path), *says(path)))
 
 
 def test_there_is_prose_in_every_place():
     found = {where.split(".")[0] for where, _ in said()}
-    assert {"Settings", "Form", "Removal", "DNP script", "settings page", "negguide_tab", "negguide_editor"} <= found
+    assert {"Settings", "Form", "Removal", "DNP script", "settings page", "negguide_tab", "negguide_editor", "strips", "outcome", "preset"} <= found
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -60,6 +88,12 @@ def test_a_language_is_complete(path):
     known = json.loads(path.read_text("utf-8"))
     missing = {f"{where}: {text}" for where, text in said() if not known.get(text)}
     assert sorted(missing) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_translation_has_a_place_for_each_value(path):
+    odd = [text for text, said in json.loads(path.read_text("utf-8")).items() if text.count("{}") != said.count("{}")]
+    assert odd == []
 
 
 def test_german_is_there():

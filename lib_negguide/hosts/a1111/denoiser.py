@@ -22,6 +22,7 @@ from lib_negguide.hosts.a1111.noise import full_run, sigma_of_call
 from lib_negguide.hosts.a1111.report import Refused, answer, tell
 from lib_negguide.hosts.a1111.run import Run, run_of
 from lib_negguide.plan import StepInfo, Subset
+from lib_negguide.said import said
 from lib_negguide.settings import Schedule, Settings
 
 
@@ -198,7 +199,7 @@ def _warn_of_call(p, denoiser, params, uncond: Optional[Any]) -> None:
         tell(p, "CFG scale 1 uses no negative prompt, so no negative acts")
     longer = uncond is not None and uncond.shape[1] > params.text_cond.shape[1]
     if longer and shared.opts.pad_cond_uncond_v0:
-        tell(p, f'the setting "Pad prompt/negative prompt (v0)" cuts negatives off after {params.text_cond.shape[1]} tokens')
+        tell(p, said('the setting "Pad prompt/negative prompt (v0)" cuts negatives off after {} tokens', params.text_cond.shape[1]))
 
 
 def before_sampling(p, uc: Any) -> None:
@@ -251,17 +252,17 @@ def after_sampling(p, args) -> None:
         return
     calls = sum(len(done.trace.calls) for done in run.passes)
     if not calls:
-        tell(p, f'did not act: the CFG denoiser callback never came for sampler "{p.sampler_name}"; '
-                "another extension has probably replaced the sampler or the denoiser")
+        tell(p, said('did not act: the CFG denoiser callback never came for sampler "{}"; '
+                     "another extension has probably replaced the sampler or the denoiser", p.sampler_name))
         return
     if run.settings.remove is not None:
         removal.tell_what_did_not(run, p)
     for name in _never(run):
-        tell(p, f'"{name}" did not act: no model call of this run falls into its window')
+        tell(p, said('"{}" did not act: no model call of this run falls into its window', name))
     skipped = sum(done.skipped_calls for done in run.passes)
     if skipped:
-        tell(p, f"at {skipped} of {calls} calls the host skipped the negative prompt, as its options "
-                '"Negative Guidance minimum sigma" or "Ignore negative prompt during early sampling" ask')
+        tell(p, said('at {} of {} calls the host skipped the negative prompt, as its options '
+                     '"Negative Guidance minimum sigma" or "Ignore negative prompt during early sampling" ask', skipped, calls))
 
 
 def _never(run: Run) -> List[str]:

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
-from modules import call_queue, sd_samplers, sd_schedulers, shared
+from modules import call_queue, progress, sd_samplers, sd_schedulers, shared
 
 from lib_negguide.errors import SettingsError
 
 
 @contextmanager
 def job(name: str) -> Iterator[None]:
-    """A turn in the host's queue, as its own endpoints take it."""
+    """A turn in the host's queue, as its own endpoints take it; ``name`` is the job's, and its task's (:func:`told`)."""
+    progress.add_task_to_queue(name)
     with call_queue.queue_lock:
         try:
             shared.state.begin(job=name)
+            progress.start_task(name)
             yield
         finally:
+            progress.finish_task(name)
             shared.state.end()
             shared.total_tqdm.clear()
+
+
+def told(name: str, preview: Optional[int] = None) -> Dict[str, Any]:
+    """How far a job is by the host's own count: ``progress`` (0 to 1) and ``eta`` (seconds, or ``None``); ``place`` of ``waiting`` in its
+    queue (0 of 0: it has begun). Given the number of the last live preview that was seen (-1: none), a newer one as ``preview`` (a data
+    URL, or ``None``) with its number ``preview_id``: where the host's settings want previews."""
+    queue = sorted(progress.pending_tasks, key=progress.pending_tasks.get)
+    place = queue.index(name) + 1 if name in queue else 0
+    seen = progress.progressapi(progress.ProgressRequest(
+        id_task=name, id_live_preview=-1 if preview is None else preview, live_preview=preview is not None))
+    return {"progress": seen.progress or 0.0, "eta": seen.eta, "place": place, "queue": len(queue) if place else 0,
+            "preview": seen.live_preview, "preview_id": seen.id_live_preview}
 
 
 def sampler_of(sampler_name: str, scheduler: str) -> Tuple[str, Optional[str]]:

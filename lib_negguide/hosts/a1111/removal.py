@@ -24,6 +24,7 @@ from lib_negguide.hosts.a1111.run import Pass, Run
 from lib_negguide.hosts.a1111.samplings import Beginning, Jobs, around_next, hires_steps, steps_of
 from lib_negguide.plan import joins
 from lib_negguide.removal import Removing
+from lib_negguide.said import said
 from lib_negguide.schedule import inside
 from lib_negguide.settings import Dnp, Removal
 
@@ -68,7 +69,7 @@ def wanted(current: Pass, denoiser, sigma: float) -> List[bool]:
         return []
     scale = scale_of(denoiser)
     if scale in (0.0, 1.0):
-        tell(denoiser.p, f"CFG scale {scale:g} does not guide, so nothing is removed")
+        tell(denoiser.p, said("CFG scale {} does not guide, so nothing is removed", f"{scale:g}"))
         return []
     return current.removing.wants(sigma, denoiser.step)
 
@@ -301,4 +302,4 @@ def tell_what_did_not(run: Run, p) -> None:
     for text in engine.notes(remove, full_run(p)):
         tell(p, text)
     if not any(inside(sigma, remove.start, remove.stop) for sigma in sampled):
-        tell(p, f'"{remove.text}" is not removed: no model call of this run falls between start and stop')
+        tell(p, said('"{}" is not removed: no model call of this run falls between start and stop', remove.text))

@@ -7,14 +7,19 @@ as if nothing had happened. So a refusal is put where the host itself trips over
 from __future__ import annotations
 
 import logging
+from typing import List
 
 import gradio as gr
 from fastapi import HTTPException
 
 from lib_negguide.errors import HostError, NegGuideError
+from lib_negguide.said import said
 
 NOTE = "NegGuide note"
 """Key of ``extra_generation_params``; reaches the API's ``info`` and the infotext."""
+
+ATTRIBUTE = "negguide_notes"
+"""Of a ``p``."""
 
 log = logging.getLogger("NegGuide")
 
@@ -24,21 +29,29 @@ def tell(p, text: str) -> None:
     notes = p.extra_generation_params.get(NOTE)
     if notes and text in notes.split("; "):
         return
-    p.extra_generation_params[NOTE] = f"{notes}; {text}" if notes else text
+    p.extra_generation_params[NOTE] = f"{notes}; {text}" if notes else str(text)
+    setattr(p, ATTRIBUTE, [*notes_of(p), text])
     p.comment(f"NegGuide: {text}")
     log.warning(text)
+
+
+def notes_of(p) -> List[str]:
+    """All that :func:`tell` said, one by one."""
+    return getattr(p, ATTRIBUTE, [])
 
 
 def answer(p, error: Exception) -> Exception:
     """What to raise for ``error``: over the API an HTTP answer (4xx for what the request can mend), in the page itself."""
     if not isinstance(error, NegGuideError):
         log.error("internal error", exc_info=error)
-        error = HostError(f"NegGuide: internal error, no picture is made: {type(error).__name__}: {error}")
+        error = HostError(said("NegGuide: internal error, no picture is made: {}", f"{type(error).__name__}: {error}"))
         status = 500
     else:
         status = 422
     if p.is_api:
-        return HTTPException(status_code=status, detail=str(error))
+        answered = HTTPException(status_code=status, detail=str(error))
+        answered.__cause__ = error
+        return answered
     gr.Warning(str(error))  # X/Y/Z plot leaves a failing cell blank, without a word
     return error
 

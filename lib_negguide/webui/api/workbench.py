@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from fastapi import Body, HTTPException
 from fastapi.responses import FileResponse, HTMLResponse
@@ -11,6 +11,7 @@ from modules import shared
 
 from lib_negguide.background import Busy
 from lib_negguide.errors import SettingsError
+from lib_negguide.hosts.a1111 import jobs
 from lib_negguide.settings import fields
 from lib_negguide.webui import workbench_read, workbench_run
 from lib_negguide.webui.api.answers import refusing
@@ -53,14 +54,16 @@ def workbench_fields() -> Dict[str, Any]:
     return {"fields": [{**row, "default": told[row["name"]]} for row in fields(Form)]}
 
 
-def workbench_state() -> Dict[str, Any]:
+def workbench_state(preview: Optional[int] = None) -> Dict[str, Any]:
     """Of the strip that is made now, or of the last one: ``name`` is the run's id, pictures ``done`` of ``total``, ``state`` (idle,
-    running, done, failed, cancelled) and ``error``. While it is at work also the host's sampling ``step`` of ``steps``, and
-    ``waiting``: for the host's queue."""
+    running, done, failed, cancelled) and ``error``. While it is at work also the host's sampling ``step`` of ``steps``, ``waiting``: for
+    the host's queue, ``ending``: it was interrupted, and ``host``: progress, eta, place in the queue and, for the number of the
+    last one seen in ``preview`` (-1: none), a live preview."""
     told, state = workbench_run.job.told(), shared.state
     ours = told["state"] == "running" and state.job == workbench_run.JOB
     return {**told, "step": state.sampling_step if ours else 0, "steps": state.sampling_steps if ours else 0,
-            "doing": (state.textinfo or "") if ours else "", "waiting": told["state"] == "running" and not ours}
+            "doing": (state.textinfo or "") if ours else "", "waiting": told["state"] == "running" and not ours,
+            "ending": workbench_run.job.ending, "host": jobs.told(workbench_run.JOB, preview if ours else None)}
 
 
 def interrupt_workbench() -> Dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the one running job is doing, and the requests to stop it."""
 
 import datetime
+import time
 
 
 class State:
@@ -12,7 +13,8 @@ class State:
         self.job, self.job_no, self.job_count = job, 0, -1
         self.processing_has_refined_job_count = False
         self.job_timestamp = datetime.datetime.now().strftime("%Y%m%d%H%M%S")
-        self.sampling_step = self.sampling_steps = 0
+        self.sampling_step = self.sampling_steps = self.id_live_preview = 0
+        self.time_start = time.time()
         self.current_latent = self.current_image = self.textinfo = None
         self.skipped = self.interrupted = self.stopping_generation = False
 
@@ -34,6 +36,7 @@ class State:
 
     def assign_current_image(self, image):
         self.current_image = image
+        self.id_live_preview += 1
 
     def set_current_image(self):
         from modules import sd_samplers_common, shared
