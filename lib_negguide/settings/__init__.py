@@ -14,11 +14,11 @@ from lib_negguide.settings.dnp import SCALES, SEVERAL, USES, Dnp, Dns
 from lib_negguide.settings.images import NOISES, SIDES, ImagePrompt
 from lib_negguide.settings.removal import DETECTORS, REGIONS, SEARCHES, Removal
 from lib_negguide.settings.schedule import COMBINE, Negative, Schedule, Window
-from lib_negguide.settings.table import Model, fields, is_number, is_whole, parsed_as, pydantic
+from lib_negguide.settings.table import Model, fields, is_number, is_text, is_whole, parsed_as, pydantic
 
 __all__ = ["COMBINE", "DETECTORS", "NOISES", "REGIONS", "SCALES", "SCHEMA_VERSION", "SEARCHES", "SEVERAL", "SIDES", "USES", "Dnp", "Dns",
-           "ImagePrompt", "Model", "Negative", "Removal", "Schedule", "Settings", "Window", "fields", "is_number", "is_whole", "parsed_as",
-           "pydantic"]
+           "ImagePrompt", "Model", "Negative", "Removal", "Schedule", "Settings", "Window", "fields", "is_number", "is_text", "is_whole",
+           "parsed_as", "pydantic"]
 
 SCHEMA_VERSION = 1
 

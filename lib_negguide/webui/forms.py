@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional
 
 from lib_negguide.errors import SettingsError
-from lib_negguide.settings import Dnp, Dns, Model, is_whole, parsed_as, pydantic
+from lib_negguide.settings import Dnp, Dns, Model, Settings, is_text, is_whole, parsed_as, pydantic
 
 MOST = 64
 """Pictures in one request."""
@@ -100,6 +100,21 @@ class DnsForm(Model):
             "dnp": captioned if form.caption or form.dnp else None, "dns": form.dns or Dns()})
 
 
+class ScheduleForm(Model):
+    """A schedule to look at before it is run."""
+
+    settings: Any = pydantic.Field(
+        {}, title="Settings", type="object", allowed="NegGuide's object of settings", help="As in a request for pictures.")
+    steps: int = pydantic.Field(20, ge=1, le=1000, title="Steps", allowed="a whole number from 1 to 1000", help="Of a whole run.")
+    hires: bool = pydantic.Field(False, title="Hires pass", allowed="true or false", help="The schedule of the hires pass.")
+
+    @classmethod
+    def parse(cls, body: Any) -> ScheduleForm:
+        """Raises :class:`SettingsError`; ``settings`` are validated then."""
+        form = parsed_as(cls, _object(body))
+        return form.copy(update={"settings": Settings.parse(form.settings)})
+
+
 def whole(dns: Dns) -> Dnp:
     """Auto-DNP whose negative pictures are those of ``dns``: at the request's own steps and size."""
     return Dnp(**dns.dict(), steps=1.0, size=1.0)
@@ -141,7 +156,7 @@ def _listed(name: str, value: Any, kind: type, form: Model) -> List[Any]:
     for index, one in enumerate(values):
         if kind is int and is_whole(one):
             values = [*values[:index], int(one), *values[index + 1:]]
-        elif kind is int or not isinstance(one, kind):
+        elif kind is int or not is_text(one):
             raise SettingsError(f"{name}[{index}]" if isinstance(value, list) else name, one, _allowed(form, name))
     if not 1 <= len(values) <= MOST:
         raise SettingsError(name, value, _allowed(form, name))

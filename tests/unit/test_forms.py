@@ -24,6 +24,8 @@ def test_what_is_left_out_of_a_caption_is_as_in_auto_dnp():
     ({"images": []}, "images = [] is not allowed; a picture in base 64, or a list of 1 to"),
     ({"images": ["a"] * (MOST + 1)}, f"list of 1 to {MOST} of them"),
     ({"images": ["a", 3]}, "images[1] = 3 is not allowed; a picture in base 64"),
+    ({"images": "half \ud83c"}, "images = 'half \\ud83c' is not allowed; a picture in base 64"),
+    ({"images": "a", "beams": 10**400}, "is not allowed; a whole number from 1 to 16"),
     ({"images": "a", "beams": "3"}, "beams = '3' is not allowed; a whole number from 1 to 16"),
     ({"images": "a", "max_tokens": 2.5}, "max_tokens = 2.5 is not allowed; a whole number from 1 to 200"),
     ({"images": "a", "min_tokens": 60}, "min_tokens = 60 is not allowed; at most max_tokens (50)"),

@@ -41,10 +41,16 @@ def test_schedule(host):
     assert terms["hat"] == [1.0 if 1.6 < sigma <= 5.8 else 0.0 for sigma in answer["sigmas"]]
 
 
-def test_schedule_refuses(host):
-    answer = host.post(ROOT + "/schedule", settings={"combine": "mix"}, steps=30)
+@pytest.mark.parametrize("body, words", [
+    ({"settings": {"combine": "mix"}}, "combine = 'mix' is not allowed; one of join, branches, perp-neg"),
+    ({"negatives": [{"text": "hat"}]}, "unknown field; known are settings, steps, hires"),
+    ({"steps": 2.5}, "steps = 2.5 is not allowed; a whole number from 1 to 1000"),
+    ({"hires": 1}, "hires = 1 is not allowed; true or false"),
+])
+def test_schedule_refuses(host, body, words):
+    answer = host.post(ROOT + "/schedule", **body)
     assert answer.status_code == 422
-    assert "combine = 'mix' is not allowed; one of join, branches, perp-neg" in answer.json()["detail"]
+    assert words in answer.json()["detail"]
 
 
 def test_presets(host):

@@ -29,6 +29,9 @@ REFUSED = [
     {"enabled": "perhaps"},
     {"hires": {"box": {"weight": 3}}},
     {"version": 99},
+    {"box": {"start": 10**400}},
+    {"negatives": [{"text": "half \ud83c"}]},
+    {"dns": []},
 ]
 
 
@@ -38,7 +41,7 @@ def words(settings):
     return error.value
 
 
-@pytest.mark.parametrize("settings", REFUSED, ids=json.dumps)
+@pytest.mark.parametrize("settings", REFUSED, ids=lambda one: json.dumps(one)[:60])
 def test_refused_with_field_value_and_what_is_allowed(host, settings):
     answer = host.refused(settings)
     assert 400 <= answer.status_code < 500
@@ -62,6 +65,16 @@ def test_refused_arguments(host, args):
     assert answer.status_code == 422
     assert "is not allowed; " in answer.json()["detail"]
     assert "images" not in answer.json()
+
+
+@pytest.mark.parametrize("script, words", [
+    (None, "alwayson_scripts.NegGuide = None is not allowed; an object"), ([{}], "alwayson_scripts.NegGuide = [{}] is not allowed; an object"),
+    ({"args": None}, "args = None is not allowed; a list"), ({"args": {}}, "args = {} is not allowed; a list"),
+], ids=json.dumps)
+def test_refused_scripts(host, script, words):
+    """The host itself fails on some of these, and passes over others."""
+    answer = host.post("/sdapi/v1/txt2img", prompt="hat", steps=1, width=64, height=64, alwayson_scripts={SCRIPT: script})
+    assert (answer.status_code, words in answer.json()["detail"]) == (422, True), answer.text
 
 
 def test_nothing_stays_behind_a_refusal(host):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.dependencies.utils import get_parameterless_sub_dependant
 
 from lib_negguide.webui import editor
@@ -32,7 +32,7 @@ from lib_negguide.webui.api.workbench import (
     workbench_fields,
     workbench_state,
 )
-from lib_negguide.webui.forms import CaptionForm, DnsForm, described
+from lib_negguide.webui.forms import CaptionForm, DnsForm, ScheduleForm, described
 from lib_negguide.workbench.form import Form
 
 ROOT = "/negguide/v1"
@@ -43,7 +43,6 @@ CHECKED = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img")
 
 def add(_demo: Any, app: FastAPI) -> None:
     """Add the endpoints to the host's server."""
-    router = APIRouter(route_class=Route)
     for path, method, endpoint, form in (
         ("/version", "GET", version, None),
         ("/schema", "GET", schema, None),
@@ -51,7 +50,7 @@ def add(_demo: Any, app: FastAPI) -> None:
         ("/presets", "GET", list_presets, None),
         ("/presets", "POST", save_preset, None),
         ("/presets/{name}", "DELETE", delete_preset, None),
-        ("/schedule", "POST", schedule, None),
+        ("/schedule", "POST", schedule, ScheduleForm),
         ("/captioners", "GET", captioners, None),
         ("/caption", "POST", caption, CaptionForm),
         ("/dns", "POST", dns, DnsForm),
@@ -74,9 +73,8 @@ def add(_demo: Any, app: FastAPI) -> None:
         ("/workbench/runs/{identity}/files/{name}", "GET", get_run_file, None),
     ):
         ("/workbench/runs/{identity}/attention/{cell}", "GET", get_attention, None),
-        router.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)],
-                             openapi_extra=described(form) if form else None)
-    app.include_router(router)
+        app.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)],
+                          openapi_extra=described(form) if form else None)
     for route in app.routes:
         if getattr(route, "path", None) in CHECKED:
             route.dependant.dependencies.append(get_parameterless_sub_dependant(depends=Depends(checked), path=route.path))

@@ -7,11 +7,11 @@ from typing import Any, Dict
 from fastapi import Body
 
 from lib_negguide import __version__, hosts
-from lib_negguide.errors import SettingsError
 from lib_negguide.plan import GuidancePlan, StepInfo
 from lib_negguide.schedule import reference_sigmas
 from lib_negguide.settings import SCHEMA_VERSION, Settings
 from lib_negguide.webui.api.answers import refusing
+from lib_negguide.webui.forms import ScheduleForm
 
 
 def version() -> Dict[str, Any]:
@@ -24,13 +24,12 @@ def schema() -> Dict[str, Any]:
     return Settings.schema()
 
 
-def schedule(settings: Any = Body({}), steps: int = Body(20), hires: bool = Body(False)) -> Dict[str, Any]:
+def schedule(body: Any = Body({})) -> Dict[str, Any]:
     """Strength of every negative at each of ``steps`` even steps of a whole run: the picture of a schedule."""
     with refusing():
-        if not 1 <= steps <= 1000:
-            raise SettingsError("steps", steps, "a whole number from 1 to 1000")
-        sigmas = reference_sigmas(steps)
-        plan = GuidancePlan.build(Settings.parse(settings).schedule(hires), sigmas)
+        form = ScheduleForm.parse(body)
+        sigmas = reference_sigmas(form.steps)
+        plan = GuidancePlan.build(form.settings.schedule(form.hires), sigmas)
     calls = [plan.at(StepInfo(sigma, number)) for number, sigma in enumerate(sigmas)]
     return {
         "sigmas": sigmas,
