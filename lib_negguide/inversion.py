@@ -56,6 +56,14 @@ class Inversion:
         """:meth:`target` of every call."""
         return [self.target(call) for call in range(len(self.sigmas) - 1)]
 
+    def straight(self) -> torch.Tensor:
+        """The one x0 (B, C, h, w) that leads from the noise to the picture at all calls, by any solver of the ODE.
+
+        Its slope (x - x0) / sigma is the same everywhere, so that no order and no step makes an error.
+        """
+        here, after = self.sigmas[0], self.sigmas[-1]
+        return (here * self.states[-1] - after * self.states[0]) / (here - after)
+
 
 @torch.no_grad()
 def invert(denoise: Denoise, latents: torch.Tensor, sigmas: torch.Tensor, iterations: int = ITERATIONS,

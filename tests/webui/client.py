@@ -68,11 +68,12 @@ class Host:
             self._references[key] = self.txt2img(**fields)
         return self._references[key]
 
-    def img2img(self, image, negguide=None, **fields):
+    def img2img(self, image, negguide=None, *, more_scripts=None, **fields):
         """The real host's VAE encoder draws from the generator that the request before has seeded: let that be the same."""
         self.api.txt2img(**{**DEFAULTS, "steps": 1})
         settings = {**DEFAULTS, "denoising_strength": 0.6, "image_cfg_scale": None, **fields}
-        return Shot(self.api.img2img(images=[image], alwayson_scripts=self.scripts(negguide), **settings))
+        scripts = {**self.scripts(negguide), **(more_scripts or {})}
+        return Shot(self.api.img2img(images=[image], alwayson_scripts=scripts, **settings))
 
     def post(self, path, **body):
         return requests.post(self.url + path, json=body, timeout=300)

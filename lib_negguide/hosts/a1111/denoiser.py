@@ -94,11 +94,11 @@ def on_cfg_after_cfg(params) -> None:
     """Callback after the host has combined its predictions: keep what a removal leaves; what was set for this call is as before."""
     _put_back()
     while _plain:
-        run, denoiser, sigma = _plain.pop()
+        run, denoiser, sigma, x = _plain.pop()
         if run.error is not None:
             continue
         try:
-            removal.after_call(run, denoiser, sigma, params)
+            removal.after_call(run, denoiser, sigma, x, params)
         except Exception as error:
             run.error = error if run.nested else answer(denoiser.p, error)
 
@@ -109,8 +109,8 @@ def _put_back() -> None:
         setattr(denoiser, name, value)
 
 
-_plain: List[Tuple[Run, Any, float]] = []
-"""(run, denoiser, sigma) of the running model call, where a removal keeps to a run without it, or that run is at work."""
+_plain: List[Tuple[Run, Any, float, torch.Tensor]] = []
+"""(run, denoiser, sigma, x of the pictures) of the running model call, where a removal keeps to a run without it, or that is at work."""
 
 
 _borrowed: List[Tuple[Any, str, Any]] = []
@@ -145,7 +145,7 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
         return conditions.at_step(schedules if rows is None else [schedules[row] for row in rows], denoiser.step)
 
     if current.recording is not None or current.plain is not None:
-        _plain.append((run, denoiser, sigma))
+        _plain.append((run, denoiser, sigma, params.x[-len(current.box_texts):]))
     skipped = current.away is None and _host_skips_uncond(denoiser, params.sigma)
     shown = images.announce(run, params, sigma, skipped)
     if current.away is not None:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from lib_negguide.cache import digest, key_of
+from lib_negguide.errors import HostError
 from lib_negguide.hosts.a1111.identity import content, identity
 
 MEGABYTES = 256.0
@@ -43,22 +44,34 @@ class Kept:
         return sum(part.numel() * part.element_size() for part in (self.guided, self.uncond) if part is not None)
 
 
+class Calls(List[Kept]):
+    """What a run without its removal made of its calls, for one that makes the same ones."""
+
+    def at(self, denoiser, sigma: float, _x: torch.Tensor) -> Kept:
+        number = denoiser.step
+        kept = self[number] if number < len(self) else None
+        if kept is None or abs(kept.sigma - sigma) > 1e-3 * kept.sigma:
+            raise HostError(f"NegGuide: the run without the removal had no such call as number {number + 1}, so the rest cannot be kept; "
+                            "set remove.anchor to false")
+        return kept
+
+
 class Records:
     """Runs by what they depend on, the least recently used forgotten first."""
 
     def __init__(self, megabytes: float = MEGABYTES):
         self.megabytes = megabytes
-        self._runs: OrderedDict[str, List[Kept]] = OrderedDict()
+        self._runs: OrderedDict[str, Calls] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Optional[str]) -> Optional[List[Kept]]:
+    def get(self, key: Optional[str]) -> Optional[Calls]:
         with self._lock:
             if key not in self._runs:
                 return None
             self._runs.move_to_end(key)
             return self._runs[key]
 
-    def put(self, key: Optional[str], run: List[Kept]) -> None:
+    def put(self, key: Optional[str], run: Calls) -> None:
         """``None`` for a key: nobody's."""
         if key is None:
             return
@@ -81,7 +94,7 @@ def key_of_pass(p, run, sample: Callable) -> Optional[str]:
     except TypeError:
         return None
     inputs = hashlib.sha256()
-    _feed(inputs, [part for part in (*sample.args, *sample.keywords.values()) if part is not p])
+    feed(inputs, [part for part in (*sample.args, *sample.keywords.values()) if part is not p])
     settings = run.settings.copy(update={"remove": None}).dict()
     captions = None if run.negatives is None else [negative.text for negative in run.negatives]
     second = {name: content(getattr(p, name, None)) for name in OF_THE_HIRES_PASS}
@@ -112,17 +125,17 @@ def _told(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def _feed(to, value: Any) -> None:
-    """Tensors, and texts and numbers, of whatever the host hands to a sampler."""
+def feed(to, value: Any) -> None:
+    """Tensors, and texts and numbers, of whatever the host hands to a sampler or its model, into a hash."""
     if isinstance(value, torch.Tensor):
         to.update(f"{value.dtype}{tuple(value.shape)}".encode())
         to.update(value.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
     elif isinstance(value, dict):
-        _feed(to, sorted(value.items()))
+        feed(to, sorted(value.items()))
     elif isinstance(value, (list, tuple)):
         for part in value:
-            _feed(to, part)
+            feed(to, part)
     elif value is None or isinstance(value, (bool, int, float, str)):
         to.update(repr(value).encode())
     else:
-        _feed(to, vars(value))
+        feed(to, vars(value))

@@ -6,7 +6,7 @@ masks, ControlNet, the refiner are what they are in the request, in each of its 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Callable, Iterator, List, Optional, Sequence
 
@@ -18,7 +18,8 @@ from lib_negguide import removal as engine
 from lib_negguide.errors import HostError, NegGuideError, SettingsError
 from lib_negguide.hosts.a1111 import attention, clip, interrogator, masks, photo
 from lib_negguide.hosts.a1111.noise import full_run
-from lib_negguide.hosts.a1111.records import Kept, Records, key_of_pass
+from lib_negguide.hosts.a1111.records import Calls, Kept, Records, key_of_pass
+from lib_negguide.hosts.a1111.repeated import Repeated
 from lib_negguide.hosts.a1111.report import answer, tell
 from lib_negguide.hosts.a1111.run import Pass, Run
 from lib_negguide.hosts.a1111.samplings import Beginning, Jobs, around_next, hires_steps, steps_of
@@ -30,6 +31,9 @@ from lib_negguide.settings import Dnp, Removal
 
 records = Records()
 """What runs without their removals have left, for the next request that differs in the removal alone."""
+
+OBSERVER = "negguide_observer"
+"""Of a ``p`` whose model calls are looked at (``observing.py``)."""
 
 CHOOSES_ITS_CALLS = ("DPM adaptive",)
 """Samplers whose noise levels depend on what is predicted."""
@@ -74,18 +78,17 @@ def wanted(current: Pass, denoiser, sigma: float) -> List[bool]:
     return current.removing.wants(sigma, denoiser.step)
 
 
-def after_call(run: Run, denoiser, sigma: float, params) -> None:
-    """In ``on_cfg_after_cfg``: note what a run without the removal makes of this call, or keep to it outside the region."""
+def after_call(run: Run, denoiser, sigma: float, x: torch.Tensor, params) -> None:
+    """In ``on_cfg_after_cfg``: note what a run without the removal makes of this call, or keep to it outside the region.
+
+    ``x`` (B, C, h, w): what was predicted from, in the sampler's own scale.
+    """
     current = run.current
     if current.recording is not None:
         uncond = denoiser.last_noise_uncond if denoiser.need_last_noise_uncond else None
         current.recording.append(Kept.of(sigma, params.x, uncond))
         return
-    number = denoiser.step
-    kept = current.plain[number] if number < len(current.plain) else None
-    if kept is None or abs(kept.sigma - sigma) > 1e-3 * kept.sigma:
-        raise HostError(f"NegGuide: the run without the removal had no such call as number {number + 1}, so the rest cannot be kept; "
-                        "set remove.anchor to false")
+    kept = current.plain.at(denoiser, sigma, x)
     params.x = current.removing.anchored(params.x, kept.guided.to(params.x))
     if kept.uncond is not None:  # CFG++ goes on in its direction
         denoiser.last_noise_uncond = current.removing.anchored(denoiser.last_noise_uncond, kept.uncond.to(params.x))
@@ -153,7 +156,8 @@ class _Sampling:
         self._beginning = Beginning(p, sampler) if self.remove.anchor or self.remove.search == "exhaustive" else None
         self._sampler, self._region = sampler, None
         self._made = self._spent = 0
-        self._plain: Optional[List[Kept]] = None
+        self._plain: Any = None
+        self._repeated = Repeated(sampler.model_wrap_cfg) if self._shares() else None
         self._steps = hires_steps(p) if p.is_hr_pass else steps_of(p, None, 1)
 
     def samples(self) -> torch.Tensor:
@@ -171,7 +175,7 @@ class _Sampling:
         note(self.run, self.p, self.run.current, range(len(samples)), self._spent)
         return samples
 
-    def _once(self, remove: Optional[Removal], recording: Optional[List[Kept]] = None) -> torch.Tensor:
+    def _once(self, remove: Optional[Removal], recording: Optional[Calls] = None) -> torch.Tensor:
         current = self.run.begin_pass_again(self.p, remove)
         current.recording = recording
         current.plain = None if recording is not None or current.removing is None else self._plain
@@ -180,23 +184,33 @@ class _Sampling:
         if self._made:
             self._beginning.again()
         self._made += 1
-        samples = self._sample()
+        with self._repeated.inside() if self._repeated else nullcontext():
+            samples = self._sample()
         if self.run.error is not None:
             raise self.run.error
         return samples
 
-    def _without(self) -> List[Kept]:
+    def _shares(self) -> bool:
+        """Is the network to be asked but once for what several samplings have in common? Not where somebody looks into it."""
+        return self.remove.search == "exhaustive" and self.run.watching is None and not hasattr(self.p, OBSERVER)
+
+    def _evaluations(self) -> float:
+        """Predictions, a picture, of the last sampling."""
+        trace = self.run.current.trace
+        return self._repeated.evaluations(trace) if self._repeated else 2 * len(trace.calls) + trace.extra_of(0)
+
+    def _without(self) -> Calls:
         """What the run without the removal makes of each call, and, where it is made now, what that costs."""
         key = key_of_pass(self.p, self.run, self._sample)
         kept = records.get(key)
         if kept is None:
-            kept = []
+            kept = Calls()
             with self._another(1, "the picture as it is, to keep the rest of it") as done:
                 samples = self._once(None, kept)
                 done()
             if _stopped():
                 raise _Ended(samples)
-            self._spent = 2 * len(kept) + self.run.current.trace.extra_of(0)
+            self._spent = round(self._evaluations())
             records.put(key, kept)
         return kept
 
@@ -214,7 +228,7 @@ class _Sampling:
             made = inverted.reconstructions(photos)
         finally:
             shared.state.textinfo = before
-        self._plain, self._spent = inverted.plain, inverted.evaluations
+        self._plain, self._spent = inverted, inverted.evaluations
         self._region = None if inverted.region is None else regions.Painted(inverted.region)
         self._sample = partial(self._sample.func, self.p, photos, inverted.noise, *self._sample.args[3:], **self._sample.keywords)
         samples = self._once(self.remove)
@@ -245,14 +259,15 @@ class _Sampling:
                     found, left, first = samples.clone(), list(range(len(samples))), trace.calls[0].sigma
                 found[left] = samples[left]
                 tried.append(end)
+                spent += self._evaluations()
                 pictures = [sd_samplers_common.sample_to_image(samples, index, 0) for index in left]
                 there = detectors.there(detector, remove, pictures, left)
                 gone = [number for number, it_is in zip(left, there) if not it_is]
-                note(self.run, self.p, self.run.current, left if last else gone, spent, {"ends": list(tried), "gone": gone})
+                others = round(spent) - 2 * len(trace.calls) - trace.extra_of(0)  # all that is not the picture's own sampling
+                note(self.run, self.p, self.run.current, left if last else gone, others, {"ends": list(tried), "gone": gone})
                 left = [number for number in left if number not in gone]
                 if not left or last:
                     break
-                spent += 2 * len(trace.calls) + trace.extra_of(0)
                 done()
         return found
 

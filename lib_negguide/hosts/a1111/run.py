@@ -36,8 +36,8 @@ class Pass:
     """What is removed in this pass, in sigma."""
     removing: Optional[Removing] = None
     recording: Optional[List[Any]] = None
-    """Takes what is left of each call, where this is the run without the removal; ``plain``: has that, where it is kept to."""
-    plain: Optional[List[Any]] = None
+    """Takes what is left of each call, where this is the run without the removal; ``plain.at(denoiser, sigma, x)`` is what is kept to."""
+    plain: Any = None
     checkpoint: Any = None
     schedules: Dict[Tuple[Subset, str], List[Any]] = field(default_factory=dict)
     images: Optional[ImagePrompts] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.dependencies.utils import get_parameterless_sub_dependant
 
 from lib_negguide.webui import editor
@@ -43,6 +43,7 @@ CHECKED = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img")
 
 def add(_demo: Any, app: FastAPI) -> None:
     """Add the endpoints to the host's server."""
+    router = APIRouter(route_class=Route)
     for path, method, endpoint, form in (
         ("/version", "GET", version, None),
         ("/schema", "GET", schema, None),
@@ -73,8 +74,9 @@ def add(_demo: Any, app: FastAPI) -> None:
         ("/workbench/runs/{identity}/files/{name}", "GET", get_run_file, None),
     ):
         ("/workbench/runs/{identity}/attention/{cell}", "GET", get_attention, None),
-        app.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)],
-                          openapi_extra=described(form) if form else None)
+        router.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)],
+                             openapi_extra=described(form) if form else None)
+    app.include_router(router)
     for route in app.routes:
         if getattr(route, "path", None) in CHECKED:
             route.dependant.dependencies.append(get_parameterless_sub_dependant(depends=Depends(checked), path=route.path))

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Any, Callable, Iterator
 
 from fastapi import HTTPException, Request
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 
 from lib_negguide.dns import Interrupted
 from lib_negguide.errors import NegGuideError, SettingsError
+from lib_negguide.said import Said, of_error
 from lib_negguide.webui import dnp_asked, removal_asked
 from lib_negguide.webui.request import TITLE, parsed
+
+
+class Refusal(HTTPException):
+    """An error in words. NegGuide's own endpoints answer it as ``{"detail": text, "words": parts}`` (:class:`lib_negguide.said.Said`)."""
+
+    def __init__(self, status_code: int, error: Exception):
+        text = of_error(error)
+        super().__init__(status_code, detail=str(text))
+        self.words = text.parts if isinstance(text, Said) else [str(text)]
+
+
+class Route(APIRoute):
+    """An endpoint that refuses in its own words, whatever the host makes of exceptions."""
+
+    def get_route_handler(self) -> Callable:
+        handler = super().get_route_handler()
+
+        async def answered(request: Request) -> Any:
+            try:
+                return await handler(request)
+            except Refusal as refusal:
+                return JSONResponse({"detail": refusal.detail, "words": refusal.words}, status_code=refusal.status_code)
+
+        return answered
 
 
 @contextmanager
@@ -19,9 +46,9 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except Interrupted as error:
-        raise HTTPException(status_code=409, detail=str(error)) from error
+        raise Refusal(409, error) from error
     except NegGuideError as error:
-        raise HTTPException(status_code=422, detail=str(error)) from error
+        raise Refusal(422, error) from error
 
 
 async def checked(request: Request) -> None:
