@@ -72,8 +72,8 @@ def add(_demo: Any, app: FastAPI) -> None:
         ("/workbench/runs/{identity}", "GET", get_run, None),
         ("/workbench/runs/{identity}", "DELETE", delete_run, None),
         ("/workbench/runs/{identity}/files/{name}", "GET", get_run_file, None),
-    ):
         ("/workbench/runs/{identity}/attention/{cell}", "GET", get_attention, None),
+    ):
         router.add_api_route(ROOT + path, endpoint, methods=[method], dependencies=[Depends(identified)],
                              openapi_extra=described(form) if form else None)
     app.include_router(router)
