@@ -93,10 +93,9 @@ class Preview:
 
 
 class Clip(Preview):
-    """CLIP's own probability (its cosines times its logit scale of 100) that a preview shows "prompt, text", not "prompt"."""
+    """CLIP's own probability (its cosines times its logit scale) that a preview shows "prompt, text", not "prompt"."""
 
     name, gone, back = "clip", 0.4, 0.6
-    SCALE = 100.0
 
     def __init__(self, clip: ClipScores, text: str, prompts: Sequence[str]):
         self._clip = clip
@@ -104,8 +103,8 @@ class Clip(Preview):
         self._texts = [(f"{prompt}, {plain(text)}".strip(" ,"), prompt) for prompt in bare]
 
     def of_pictures(self, images: Sequence[Image], numbers: Sequence[int]) -> List[float]:
-        rows = self._clip.pictures(images)
-        return [float((self.SCALE * (self._clip.texts(self._texts[number]) @ row)).softmax(0)[0]) for row, number in zip(rows, numbers)]
+        cosines = [self._clip.texts(self._texts[number]) @ row for row, number in zip(self._clip.pictures(images), numbers)]
+        return [float((self._clip.scale * both).softmax(0)[0]) for both in cosines]
 
 
 class Caption(Preview):

@@ -65,6 +65,8 @@ class ClipScores:
     def __init__(self, clip: clip_model.Clip, device: Any = None):
         self.name, self._clip, self._device = clip.name, clip, device or "cpu"
         self._texts: Dict[str, Any] = {}
+        self.scale = float(clip.model.logit_scale.exp())
+        """What its cosines are multiplied with to be logits; 100 of OpenAI's models."""
         clip.model.to(self._device)
 
     @classmethod

@@ -40,6 +40,14 @@ def image_encoder() -> Path:
     return path
 
 
+def clip() -> Path:
+    """The folder of the small world's own CLIP; raises :class:`ModelError` where this installation lacks it."""
+    path = FOLDER / "clip"
+    if not (path / "open_clip_config.json").is_file():
+        raise ModelError(f"NegGuide: the small CLIP is not at {path}; name another one with --clip, or retrain it (tests/world/README.md)")
+    return path
+
+
 def adapter() -> Path:
     """The small world's own IP-Adapter; raises :class:`ModelError` where this installation lacks it."""
     path = FOLDER / "ip-adapter-world.safetensors"

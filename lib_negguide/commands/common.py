@@ -133,7 +133,8 @@ def captioner_options(parser: argparse.ArgumentParser, cache: bool = True) -> No
     if cache:
         group.add_argument("--cache", type=Path, metavar="FOLDER", help="keep diffusion-negative pictures and their captions there")
     group.add_argument("--clip", metavar="CLIP", default="auto",
-                       help="CLIP for scores: a folder of open_clip's, a file of ViT-B/16, a model id (auto: the hub's copy)")
+                       help="CLIP for scores and the detector: a folder of open_clip's, a file of ViT-B/16, a model id (auto: the small "
+                       "model's own, else the hub's copy)")
     group.add_argument("--download", action="store_true",
                        help="fetch from huggingface.co what is missing: captioner, CLIP, IP-Adapter and image encoder")
 
@@ -211,8 +212,9 @@ def showing(arguments, settings: Settings, host, captions: bool = False, clip: b
     if dnp is None:
         yield {}
         return
-    from lib_negguide import captioners, metrics
+    from lib_negguide import captioners
     from lib_negguide.cache import Pictures
+    from lib_negguide.hosts.embedded import scores
     from lib_negguide.hosts.embedded.dns import needs_clip, opener
 
     with ExitStack() as stack:
@@ -222,7 +224,7 @@ def showing(arguments, settings: Settings, host, captions: bool = False, clip: b
             stack.callback(captioners.release)
             extra["on_dns_step"] = stack.enter_context(progress("negative pictures"))
         if clip or needs_clip(dnp, () if captions else None):
-            extra["clip"] = stack.enter_context(metrics.opened(arguments.clip, device=host.model.device, downloads=arguments.download))
+            extra["clip"] = stack.enter_context(scores.opened(host, arguments.clip, arguments.download))
         yield extra
 
 

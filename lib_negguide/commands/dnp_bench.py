@@ -119,9 +119,9 @@ def _captioner(dnp: Dnp, host, downloads: bool):
 
 
 def _clip(host, arguments):
-    from lib_negguide import metrics
+    from lib_negguide.hosts.embedded import scores
 
-    return metrics.opened(arguments.clip, device=host.model.device, downloads=arguments.download)
+    return scores.opened(host, arguments.clip, arguments.download)
 
 
 def rows(studio: Studio, categories: List[Category], arguments) -> str:

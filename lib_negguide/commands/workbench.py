@@ -162,7 +162,9 @@ class Painter:
 
     @contextmanager
     def scores(self) -> Iterator[metrics.ClipScores]:
-        with metrics.opened(self.arguments.clip, device=self.host.model.device, downloads=self.arguments.download) as clip:
+        from lib_negguide.hosts.embedded import scores
+
+        with scores.opened(self.host, self.arguments.clip, self.arguments.download) as clip:
             yield clip
 
     def _step(self, call: int, calls: int, sigma: float) -> None:

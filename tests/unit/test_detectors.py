@@ -83,6 +83,8 @@ def test_a_captioner_looks_at_previews(predictions):
 class Plane:
     """A CLIP of pictures that are grey: white is exactly "a man, hat", black exactly "a man"."""
 
+    scale = 100.0
+
     def texts(self, texts):
         rows = {"a man, hat": (1.0, 0.0), "a man": (0.0, 1.0), "hat": (1.0, 0.0), "": (0.0, 1.0)}
         return torch.tensor([rows[text] for text in texts])
@@ -96,6 +98,9 @@ def test_clip_says_how_likely_it_is():
     white, black, between = (Image.new("RGB", (8, 8), (g, g, g)) for g in (255, 0, 180))
     values = Clip(Plane(), "hat", ["a man", "(a man:1.2)", ""]).of_pictures([white, black, between], [0, 1, 2])
     assert values[0] > 0.99 and values[1] < 0.01 and 0.3 < values[2] < 0.7
+    plane = Plane()
+    plane.scale = 1.0  # one that was trained to be less sure
+    assert Clip(plane, "hat", ["a man"]).of_pictures([white], [0])[0] == pytest.approx(torch.tensor([1.0, 0.0]).softmax(0)[0].item())
 
 
 @contextmanager

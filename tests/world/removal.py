@@ -21,30 +21,36 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lib_negguide import captioners, detectors, world
+from lib_negguide import captioners, detectors, metrics, world
 from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.hosts.embedded.samplers import sampler as sampler_named
 from lib_negguide.removal import ends_of, window_to
 from lib_negguide.schedule import inside
 from lib_negguide.settings import Settings
 from tests.world.judge import Judge, Verdict
+from tests.world.ratio import Ratio
 from tests.world.removal_things import THINGS, outside, perceptual
 
 SHARES = "Euler"  # whose runs are begun where others were; others may remember steps, or draw noise at each
 TRIED = 64  # seeds at a time, to find pictures that show the thing
 BOUNDS = {"start": 9.0, "stop": 2.0}  # sigma; calls 3 to 12 of 30
 LOOP = {**BOUNDS, "gone": 0.0385, "back": 0.09, "every": 2}  # the defaults, written out; chosen on seeds from 600000
+RATIO = {"gone": 0.90, "back": 0.91}  # of 1 / r_t, chosen on the same seeds
 
 
 @dataclass(frozen=True)
 class Line:
-    """A method: its settings of ``remove`` without the text; ``cached``: it needs a run without it, which may be at hand."""
+    """A method: its settings of ``remove`` without the text; ``cached``: it needs a run without it, which may be at hand.
+
+    ``ratio``: r_t of Ban et al. looks (:mod:`tests.world.ratio`), which the settings do not offer.
+    """
 
     key: str
     words: str
     remove: dict | None
     group: str = ""
     cached: bool = False
+    ratio: bool = False
 
 
 def window(start: int, stop: int | None) -> dict:
@@ -65,8 +71,10 @@ def lines() -> list[Line]:
         Line("no-gate", "the default's region and bounds, nobody looks", {**BOUNDS, "search": "window"}, "nobody looks"),
         Line("everywhere", "closed loop, everywhere", {**LOOP, "region": "everywhere", "weight": 1.0}, "loop, everywhere"),
         Line("loop-every-1", "closed loop, a prediction at each call", {**LOOP, "every": 1}, "loop, each call"),
+        Line("loop-clip", "closed loop, CLIP looks", {**BOUNDS, "detector": "clip"}, "loop, CLIP"),
         Line("loop-caption", "closed loop, a captioner looks", {**BOUNDS, "detector": "caption"}, "loop, captioner"),
         Line("loop-attention", "closed loop, attention looks", {**BOUNDS, "detector": "attention"}, "loop, attention"),
+        Line("loop-ratio", "closed loop, r_t of Ban et al. looks (baseline)", {**BOUNDS, **RATIO}, "loop, r_t", ratio=True),
         Line("region-attention", "closed loop, where attention is", {**LOOP, "region": "attention"}, "loop, attention's region"),
         Line("exhaustive", "search of Ban et al., from call 6", {**window(6, None), "search": "exhaustive"}, "search"),
         Line("exhaustive-3", "search of Ban et al., from call 3", {**window(3, None), "search": "exhaustive"}, "search"),
@@ -127,20 +135,33 @@ class Bench:
 
     def base(self, wanted: int | None = None) -> Base:
         """As many pictures that show the thing as are wanted, made now where there are fewer; things of one prompt share them."""
-        file, tried, wanted = self.pictures_file, Base(), wanted or self.wanted
-        if file.is_file():
-            data = torch.load(file, weights_only=True)
-            if data["setting"] == self.setting:
-                tried = Base(data["seeds"], data["states"])
+        tried, wanted = self._tried(), wanted or self.wanted
         while True:
             shown = self._shown(tried)
             print(f"{self.thing.name}: {len(shown)} of {len(tried.seeds)} show it", flush=True)
             if len(shown) >= wanted:
                 return tried.part(shown[:wanted])
-            first = self.first + len(tried.seeds)
-            for at in range(first, first + TRIED, self.batch):
-                tried = tried.joined(self._sampled(list(range(at, min(at + self.batch, first + TRIED)))))
-            self._put(file, lambda part, tried=tried: torch.save({"setting": self.setting, **vars(tried)}, part))
+            tried = self._more(tried)
+
+    def first_ones(self, count: int) -> tuple[Base, list[bool]]:
+        """The pictures of the first seeds, and whether each shows the thing."""
+        tried = self._tried()
+        while len(tried.seeds) < count:
+            tried = self._more(tried)
+        shown = set(self._shown(tried))
+        return tried.part(slice(count)), [number in shown for number in range(count)]
+
+    def _tried(self) -> Base:
+        """All that has been sampled without a negative."""
+        data = torch.load(self.pictures_file, weights_only=True) if self.pictures_file.is_file() else {}
+        return Base(data["seeds"], data["states"]) if data.get("setting") == self.setting else Base()
+
+    def _more(self, tried: Base) -> Base:
+        first = self.first + len(tried.seeds)
+        for at in range(first, first + TRIED, self.batch):
+            tried = tried.joined(self._sampled(list(range(at, min(at + self.batch, first + TRIED)))))
+        self._put(self.pictures_file, lambda part: torch.save({"setting": self.setting, **vars(tried)}, part))
+        return tried
 
     def _shown(self, tried: Base) -> list[int]:
         """Which of the pictures show the thing; each is looked at once."""
@@ -194,9 +215,12 @@ class Bench:
 
     def _detectors(self, line: Line):
         remove = self.settings(line).remove
+        if line.ratio:
+            return nullcontext(lambda prompts: Ratio(self.host.model.unet))
         if remove is None or remove.search == "window" or (remove.search == "loop" and remove.detector in ("presence", "attention")):
             return nullcontext(lambda prompts: None)  # the host has its own
-        return detectors.opened(remove, captioner=lambda: captioners.opened(str(world.captioner())), final=remove.search == "exhaustive")
+        return detectors.opened(remove, captioner=lambda: captioners.opened(str(world.captioner())),
+                                clip=lambda: metrics.opened(str(world.clip())), final=remove.search == "exhaustive")
 
     @torch.no_grad()
     def pictures(self, line: Line, part: Base, make) -> tuple:
@@ -206,7 +230,10 @@ class Bench:
             return self.host.pictures(self.run_of(part.seeds), part.states[-1]), [self.sampling] * count, [self.sampling] * count, None
         if settings.remove.search == "exhaustive":
             return self._searched(settings, part, make([self.thing.prompt] * count))
-        run = self.run_of(part.seeds, settings, make([self.thing.prompt] * count))
+        detector = make([self.thing.prompt] * count)
+        run = self.run_of(part.seeds, settings, detector)
+        if line.ratio:
+            run.guidance.watch = detector
         own = settings.remove.in_sigma(run.sigmas[:-1].tolist())
         acts = [at for at, sigma in enumerate(run.sigmas[:-1].tolist()) if inside(sigma, own.start, own.stop)]
         first = acts[0] if acts and self.sampler == SHARES else 0

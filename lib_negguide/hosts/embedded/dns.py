@@ -11,9 +11,10 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from lib_negguide import __version__, captioners, dns, metrics, world
+from lib_negguide import __version__, captioners, dns, world
 from lib_negguide.cache import Pictures
 from lib_negguide.errors import CaptionerError, ModelError
+from lib_negguide.hosts.embedded import scores
 from lib_negguide.hosts.embedded.result import Result, pil
 from lib_negguide.settings import Dnp, Dns, Settings
 
@@ -32,7 +33,7 @@ def auto(host, prompts: Sequence[str], seeds: Sequence[int], settings: Settings,
     dnp = settings.dnp
     with ExitStack() as stack:
         if clip is None and needs_clip(dnp, captions):
-            clip = stack.enter_context(metrics.opened(device=host.model.device))
+            clip = stack.enter_context(scores.opened(host))
         if captions is None:
             found, calls = negatives(host, dnp, prompts, seeds, captioner, cache=cache, score=clip and clip.similarities,
                                      **{**options, "on_step": on_dns_step})

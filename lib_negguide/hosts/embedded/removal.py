@@ -15,6 +15,7 @@ from lib_negguide.attention.watch import Attention, Watch, needed
 from lib_negguide.attention.words import Tokens
 from lib_negguide.detectors import Detector, Make
 from lib_negguide.errors import SettingsError
+from lib_negguide.hosts.embedded import scores
 from lib_negguide.hosts.embedded.result import Result, Search, pil
 from lib_negguide.image_prompt.store import Store, picture_in
 from lib_negguide.plan import joins
@@ -101,13 +102,14 @@ def mask_of(remove: Optional[Removal], mask: Any) -> Optional[torch.Tensor]:
 
 
 def opened(host: EmbeddedHost, remove: Optional[Removal], captioner=None, clip=None) -> ContextManager[Make]:
-    """What makes the detectors of a run's batches (:func:`lib_negguide.detectors.opened`), with the host's own captioner as default."""
+    """What makes the detectors of a run's batches (:func:`detectors.opened`), by default with the host's own captioner and CLIP."""
     from lib_negguide.hosts.embedded.dns import opener
 
     if remove is None:
         return detectors.nobody()
     captioner = captioner or (lambda: opener(Dnp(), host)())
-    return detectors.opened(remove, captioner=captioner, clip=clip, attention=lambda prompts: None, final=remove.search == "exhaustive")
+    return detectors.opened(remove, captioner=captioner, clip=clip or partial(scores.opened, host), attention=lambda prompts: None,
+                            final=remove.search == "exhaustive")
 
 
 def anchored(part: Part, settings, plain: Plain) -> Tuple[Run, int]:
@@ -118,6 +120,13 @@ def anchored(part: Part, settings, plain: Plain) -> Tuple[Run, int]:
         return run, 0
     run.guidance.plain, spent = plain.of(part, settings)
     return run, spent
+
+
+def that_guides(settings, cfg_scale: float) -> Tuple[Any, List[str]]:
+    """The settings, without their removal where guidance of this scale cannot remove anything; and then what to say of that."""
+    remove = settings.remove if isinstance(settings, Settings) and settings.enabled else None
+    told = [] if remove is None else removal.unguided(cfg_scale)
+    return (settings.copy(update={"remove": None}) if told else settings), told
 
 
 def notes(settings, sigmas: torch.Tensor) -> List[str]:
