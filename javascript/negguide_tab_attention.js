@@ -130,7 +130,7 @@
         }
 
         async draw() {
-            const {element} = NegGuide.dom;
+            const {element, say} = NegGuide.dom;
             this.element.dataset.state = "loading";
             const found = this.told.resolutions.find((one) => sized(one.size) === choice.size);
             const drawn = this.drawing = {};
@@ -139,7 +139,7 @@
             const rows = found.words.map((word, at) => ({...word, at})).filter((word) => choice.words.has(key(word)));
             const calls = columns(this.told.calls.length, rows.map((word) => word.critical).filter((call) => call !== null));
             const head = element("tr", {}, element("td", {}), ...calls.map((call) => element("th", {scope: "col"},
-                element("span", {}, String(this.told.calls[call] + 1)), element("span", {}, `σ ${short(this.told.sigmas[call])}`))));
+                element("b", {}, say("call {}", this.told.calls[call] + 1)), element("span", {}, `σ ${short(this.told.sigmas[call])}`))));
             this.table.replaceChildren(element("table", {className: "negguide-attention-maps"}, element("thead", {}, head),
                 element("tbody", {}, ...rows.map((word) => this.row(found, grey, word, calls)))));
             this.link(rows);

@@ -175,8 +175,8 @@
                 element("div", {className: "negguide-tab-about"}, element("h4", {}, title),
                     ...[...measures(cell), cell.caption].filter((one) => one).map((one) => element("div", {}, one)),
                     element("div", {className: "negguide-tab-tools"}, ...tools), plot, this.previews(cell),
-                    NegGuide.attentionView ? NegGuide.attentionView(this.run, cell) : null,
-                    element("details", {}, element("summary", {}, "Infotext"), element("pre", {}, cell.infotext || "none"))));
+                    element("details", {}, element("summary", {}, "Infotext"), element("pre", {}, cell.infotext || "none"))),
+                ...[NegGuide.attentionView(this.run, cell)].filter((one) => one));
         }
     }
 
