@@ -221,6 +221,11 @@ def notes(removal: Removal, sigmas: Sequence[float]) -> List[str]:
     return told
 
 
+def unguided(scale: float) -> List[str]:
+    """What is to be said where guidance of this scale gives one of its two predictions alone; nothing where it guides."""
+    return [said("CFG scale {} does not guide, so nothing is removed", f"{scale:g}")] if scale in (0.0, 1.0) else []
+
+
 @dataclass
 class Searched(Generic[T]):
     """What :func:`exhaustive` found: ``picture`` with the window up to ``end``, whether the thing is ``gone`` there, and all ends tried."""

@@ -200,7 +200,7 @@ def _report(arguments, made: Made) -> None:
     """What was done at which calls, how well photos came back from their noise, what it cost."""
     for name, line in zip(made.names, made.told):
         print(f"{name}: {line}")
-    for line in made.result.trace.summary():
+    for line in [*made.result.trace.summary(), *made.result.notes]:
         print(line)
     spent = [made.result.evaluations(number) for number in range(len(made.names))]
     print(f"predictions per picture: {sum(spent) / len(spent):.4g}; an ordinary sampling takes {made.plain}")

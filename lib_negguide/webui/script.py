@@ -65,6 +65,7 @@ class NegGuideScript(scripts.Script):
             run.settings = denoiser.settings_in_sigma(p, run.settings)
             run.images()  # what is missing is said before anything is sampled
             infotext.write(p, run)
+            run.settings = removal.that_guides(p, run.settings)
         except Exception as error:
             refuse(p, error)
 

@@ -183,6 +183,11 @@ def test_a_painted_mask_bounds_the_region(host, drawn):
     assert (made.result.images - made.encoded).abs().max() < 1e-3
 
 
+def test_without_guidance_a_photo_comes_back(host, drawn):
+    made = photo(host, drawn, remove(), check=False, cfg_scale=1.0)
+    assert (made.result.images - made.encoded).abs().max() < 1e-3 and "nothing is removed" in made.result.notes[0]
+
+
 def test_batches_of_photos_are_as_one(host, drawn):
     one, many = photo(host, drawn, remove(), batch_size=8), photo(host, drawn, remove(), batch_size=1)
     assert torch.allclose(one.result.images, many.result.images, atol=1e-4)

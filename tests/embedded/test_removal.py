@@ -251,11 +251,21 @@ def test_the_small_captioner_is_the_default_for_its_model():
 
 
 @pytest.mark.parametrize(("remove", "options", "field"), [
-    ({}, {"cfg_scale": 1.0}, "cfg_scale"), ({}, {"cfg_scale": 0.0}, "cfg_scale"), ({"region": "mask"}, {}, "remove.mask"),
+    ({"region": "mask"}, {}, "remove.mask"),
     ({"region": "mask", "mask": "no picture"}, {}, "remove.mask")])
 def test_wrong_options_are_named(host, remove, options, field):
     with pytest.raises(SettingsError, match=field):
         made(host, {**HAT, **remove}, **options)
+
+
+@pytest.mark.parametrize("how", [{}, {"search": "exhaustive"}, {"anchor": True}, {"search": "window", "region": "everywhere"}], ids=str)
+def test_without_guidance_the_picture_is_as_it_is(host, how):
+    """Of either scale at which one prediction alone counts; and that is said."""
+    for scale in (0.0, 1.0):
+        plain = made(host, None, seeds=(3,), cfg_scale=scale)
+        own = made(host, {**HAT, **how}, seeds=(3,), cfg_scale=scale)
+        assert torch.equal(own.images, plain.images) and own.evaluations(0) == plain.evaluations(0)
+        assert own.notes == [f"CFG scale {scale:g} does not guide, so nothing is removed"]
 
 
 @pytest.mark.parametrize("detector", ["clip", "caption"])

@@ -169,7 +169,10 @@ def test_nothing_to_do_is_nothing_done(host):
 
 
 def test_says_what_keeps_it_from_acting(host):
-    assert "CFG scale 1 does not guide, so nothing is removed" in host.txt2img(LOOP, cfg_scale=1).notes
+    for scale, settings in ((1, LOOP), (0, LOOP), (1, removal(search="window", region="everywhere")), (1, removal(anchor=True))):
+        shot = host.txt2img(settings, cfg_scale=scale)
+        assert f"CFG scale {scale} does not guide, so nothing is removed" in shot.notes and "glasses" in shot.infotexts[0]
+        assert same(shot, host.reference(cfg_scale=scale))
     assert "no model call of this run falls between start and stop" in host.txt2img(removal(start=1e-4, stop=None)).notes
     assert "reverse activation" in host.txt2img(removal(start=None, stop=8), steps=20).notes
     skipped = host.txt2img(LOOP, override_settings={"s_min_uncond": 20.0, "s_min_uncond_all": True})

@@ -60,6 +60,14 @@ def check(p, settings) -> None:
         interrogator.check(Dnp())
 
 
+def that_guides(p, settings) -> Any:
+    """The settings, without their removal where the request's guidance cannot remove anything, which is said; a photo is kept as it is."""
+    told = [] if settings.remove is None or settings.remove.photo else engine.unguided(p.cfg_scale)
+    for text in told:
+        tell(p, text)
+    return settings.copy(update={"remove": None}) if told else settings
+
+
 def scale_of(denoiser) -> float:
     """The scale by which the host guides at this call."""
     return denoiser.sampler.sampler_extra_args["cond_scale"] * denoiser.cond_scale_miltiplier
@@ -71,9 +79,10 @@ def wanted(current: Pass, denoiser, sigma: float) -> List[bool]:
         if current.remove is not None and not joins(current.remove):
             raise HostError("NegGuide: nothing can be removed: another extension samples in a way of its own")
         return []
-    scale = scale_of(denoiser)
-    if scale in (0.0, 1.0):
-        tell(denoiser.p, said("CFG scale {} does not guide, so nothing is removed", f"{scale:g}"))
+    unguided = engine.unguided(scale_of(denoiser))
+    for text in unguided:
+        tell(denoiser.p, text)
+    if unguided:
         return []
     return current.removing.wants(sigma, denoiser.step)
 

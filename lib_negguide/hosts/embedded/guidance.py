@@ -97,6 +97,8 @@ class Guidance:
             d_c = d_c + (formulas.perp_neg(d_c, d_u, pairs) if step.perp else formulas.three_branch(d_u, pairs))
         if self.removing is not None:
             guided = self._removed(Seen.of(level, call, self.cfg_scale, d_c, d_u, d_n[-1] if rows else None, wanted, x=x))
+        elif self.plain is not None:  # nothing is removed: all of it is the rest
+            guided = self.plain[call]
         else:
             guided = formulas.cfg(d_c, d_u, self.cfg_scale)
         if self.record is not None:

@@ -21,6 +21,7 @@ from lib_negguide.settings import Schedule, Settings
 from lib_negguide.trace import Trace
 
 LATENT_CHANNELS, FACTOR = 4, 8
+CFG_SCALE = 7.5
 SMALL = 50_000_000  # parameters of a UNet that gains little from a second thread
 
 Images = Union[ImagePrompts, Sequence[ImagePrompts], None]
@@ -113,7 +114,7 @@ class EmbeddedHost:
         negative_prompts: Union[str, Sequence[str]] = "",
         captions: Optional[Sequence[str]] = None,
         steps: int = 30,
-        cfg_scale: float = 7.5,
+        cfg_scale: float = CFG_SCALE,
         sampler: str = "Euler",
         scheduler: str = "automatic",
         size: Tuple[int, int] = (512, 512),
@@ -192,6 +193,7 @@ class EmbeddedHost:
         """
         if not prompts:
             raise SettingsError("prompts", list(prompts), "at least one")
+        settings, unguided = removal.that_guides(settings, options.get("cfg_scale", CFG_SCALE))
         boxes = [negative_prompts] * len(prompts) if isinstance(negative_prompts, str) else list(negative_prompts)
         prompted, mask = _each(images, len(prompts)), removal.mask_of(_asked(settings, "remove"), mask)
         with removal.opened(self, _asked(settings, "remove"), open_captioner, open_clip) as detectors:
@@ -219,7 +221,7 @@ class EmbeddedHost:
                     made.append((self.pictures(run, run.between(*part.begin(run))), run, recorded))
         pictures, runs, recorded = zip(*made)
         result = Result(torch.cat(pictures), Trace.joined([run.guidance.trace for run in runs]), runs[-1].scheduler)
-        result.recorded, result.notes = recorded[-1], removal.notes(settings, runs[-1].sigmas)
+        result.recorded, result.notes = recorded[-1], [*unguided, *removal.notes(settings, runs[-1].sigmas)]
         return result
 
     def pictures(self, run: Run, x: torch.Tensor) -> torch.Tensor:
