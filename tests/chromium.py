@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import contextmanager
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]
+             "--disable-component-update", "--disable-sync",
+             # Fonts and a script that gradio's page has from elsewhere: nobody waits for them where the network swallows the question.
+             "--host-resolver-rules=" + ",".join(f"MAP {name} ~NOTFOUND" for name in ("*.googleapis.com", "*.gstatic.com", "*.cloudflare.com"))]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT_MS = 60_000
@@ -36,3 +39,11 @@ def new_page(opener, **options):
     if slower := float(os.environ.get("NEGGUIDE_SLOW_PAGE") or 0):
         page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": slower})
     return page
+
+
+def wait(page, condition, what=""):
+    """Until condition() holds. Assertions are for what a page does at once, in the event's own handler; for all else one waits."""
+    end = time.monotonic() + TIMEOUT_MS / 1000
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain: {what or condition}"
+        page.wait_for_timeout(50)

@@ -17,9 +17,9 @@ def screenshots(request):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def open_page(browser, host_url, screenshots):
-    """``open_page(width, theme)``: the host's page, freshly loaded."""
+    """``open_page(width, theme)``: the host's page, freshly loaded; closed after the test."""
     opened = []
 
     def open_(width=1280, theme="light"):
@@ -33,8 +33,10 @@ def open_page(browser, host_url, screenshots):
 
 
 @pytest.fixture(scope="module")
-def shared_page(open_page):
-    return open_page()
+def shared_page(browser, host_url, screenshots):
+    opened = WebUIPage(browser, host_url, screenshots)
+    yield opened
+    opened.page.close()
 
 
 @pytest.fixture

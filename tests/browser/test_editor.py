@@ -62,6 +62,9 @@ class Tab:
     def settings(self):
         return json.loads(self.text or "{}")
 
+    def wait(self, condition, what=""):
+        chromium.wait(self.page, condition, what or self.text)
+
     def errors(self, row="box"):
         return self.part(".negguide-error", row).all_inner_texts()
 
@@ -196,8 +199,7 @@ def test_python_changes_the_text(tab):
 def test_a_change_without_an_event_is_seen(tab):
     tab.page.evaluate("document.querySelector('#negguide_txt2img_json textarea').value = '{\"box\":{\"weight\":0.25}}'")
     tab.editor.hover()
-    tab.page.wait_for_timeout(300)
-    assert tab.field("weight", "box").input_value() == "0.25"
+    tab.wait(lambda: tab.field("weight", "box").input_value() == "0.25")
 
 
 @pytest.mark.parametrize(("text", "words"), [
@@ -234,11 +236,9 @@ def test_steps_of_the_page(tab):
     tab.field("stop", "box").fill("0.5")
     assert acts.inner_text() == "acts at 10 of 20 steps: 0–9"
     tab.page.locator("#txt2img_steps input").fill("30")
-    tab.page.wait_for_timeout(50)
-    assert acts.inner_text() == "acts at 15 of 30 steps: 0–14"
+    tab.wait(lambda: acts.inner_text() == "acts at 15 of 30 steps: 0–14")
     tab.page.locator("#txt2img_neg_prompt textarea").fill("")
-    tab.page.wait_for_timeout(50)
-    assert acts.inner_text() == "empty: does nothing"
+    tab.wait(lambda: acts.inner_text() == "empty: does nothing")
     assert tab.part(".negguide-empty").count() == 1
 
 
@@ -365,7 +365,7 @@ def test_a_finger_drags_too(browser):
     session = page.context.new_cdp_session(page)
     for kind, points in (("touchStart", [(x, y)]), ("touchMove", [(x + 30, y + 5)]), ("touchMove", [(x + 90, y + 20)]), ("touchEnd", [])):
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": a, "y": b} for a, b in points]})
-    assert 2 < tab.settings["box"]["start"] < 9
+    tab.wait(lambda: 2 < tab.settings.get("box", {}).get("start", 0) < 9, "the moved end")
     page.close()
 
 
@@ -432,7 +432,6 @@ def test_nothing_sticks_out(tab, width):
     tab.page.set_viewport_size({"width": width, "height": 900})
     tab.add("a long negative, " * 12)
     tab.field("start", 0).fill("x" * 200)
-    tab.page.wait_for_timeout(200)
-    assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
+    tab.wait(lambda: tab.page.evaluate("document.documentElement.scrollWidth") <= width, "a page that is no wider")
     svg = tab.part("svg.negguide-schedule").bounding_box()
     assert svg["x"] >= 0 and svg["x"] + svg["width"] <= width

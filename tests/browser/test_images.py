@@ -172,13 +172,13 @@ def test_what_is_no_picture_changes_nothing(section):
     section.page.wait(lambda: "notes.txt: this is not a picture" in section.told())
     section.button("dismiss").click()
     assert section.told() == ""
+    section.page.excuse("status of 401")
     section.page.page.route("**/negguide/v1/images", lambda route: route.fulfill(status=401, json={"detail": "Not authenticated"}))
     try:
         section.give("drop", zone, [("red.png", picture())])
         section.page.wait(lambda: "red.png: you are not logged in" in section.told())
     finally:
         section.page.page.unroute("**/negguide/v1/images")
-        section.page.complaints.clear()  # the browser's own word on the refused request
     assert section.images() == []
     section.button("dismiss").click()
 
@@ -187,17 +187,17 @@ def test_a_broken_file_leaves_the_row_as_it_was(section):
     section.choose(as_file("red.png", picture()))
     section.wait(1)
     before = section.images()
+    section.page.excuse("status of 422")
     section.choose(as_file("broken.png", b"no picture"), index=0)
     section.page.wait(lambda: "broken.png: the server cannot read it" in section.row().locator("[data-upload]").inner_text())
     assert section.images() == before and section.seen()
-    section.page.complaints.clear()
 
 
 def test_a_picture_that_is_not_on_this_server(section):
+    section.page.excuse("status of 404")
     section.page.write({"images": [{"image": UNKNOWN, "name": "hat.png", "weight": 0.5}]})
     message = section.row().locator("[data-upload]")
     section.page.wait(lambda: message.inner_text() == "The picture hat.png is not on this server; drop it here again.")
-    section.page.complaints.clear()
     section.give("drop", section.row(), [("hat.png", picture())])
     section.page.wait(lambda: section.images()[0]["image"] != UNKNOWN)
     section.page.wait(section.seen, "the thumbnail")
@@ -231,6 +231,20 @@ def test_by_keys_alone(section):
         section.row().locator("[data-action=remove]").focus()
         keyboard.press("Space")
         assert len(section.images()) == left
+
+
+def test_the_focus_stays_when_a_picture_comes(section):
+    """On a row's button, and with the cursor where it was in a text."""
+    section.choose(as_file("red.png", picture()))
+    section.wait(1)
+    for count, name in ((2, "[data-action=choose-picture]"), (3, "[data-field=name]"), (4, "[data-field=weight-slider]")):
+        focused = section.row().locator(name)
+        focused.focus()
+        focused.evaluate("(one) => one.type === 'text' && one.setSelectionRange(1, 2)")
+        section.give("drop", section.element.locator("[data-zone]"), [("blue.png", picture("blue"))])
+        section.wait(count)
+        assert focused.evaluate("(one) => one === document.activeElement"), name
+        assert focused.evaluate("(one) => one.type !== 'text' || one.selectionStart === 1 && one.selectionEnd === 2")
 
 
 def test_which_adapter(section):
@@ -389,10 +403,10 @@ BYTES = """async (address) => { const image = new Image();
 
 
 def test_without_the_picture_the_host_says_what_to_do(section, adapter):
+    section.page.excuse("status of 404")
     section.page.write({"images": [{"image": UNKNOWN, "name": "hat.png"}]})
     section.page.wait(lambda: "not on this server" in section.row().locator("[data-upload]").inner_text())
     assert "hat.png" in section.page.generate_in_vain()
-    section.page.complaints.clear()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -49,13 +49,6 @@ class Section(Tab):
     def state(self):
         return self.element.locator("[data-mask-state]").inner_text()
 
-    def wait(self, condition, what=""):
-        for _ in range(200):
-            if condition():
-                return
-            self.page.wait_for_timeout(25)
-        raise AssertionError(f"waited in vain: {what or self.text}")
-
     def mask(self):
         """The mask in the settings, as the server has it."""
         return Image.open(io.BytesIO(self.stored[self.settings["remove"]["mask"].split(":")[1]])).convert("L")
@@ -150,6 +143,18 @@ def test_what_does_not_count_is_hidden(section, opened):
     assert "host's own inpainting" in other.element.locator("[data-mask]").inner_text()
 
 
+def test_in_inpainting_what_is_chosen_counts_even_where_it_is_the_default(opened):
+    section = Section(*opened, tab="img2img")
+    section.own("text").fill("hat")
+    assert "nobody looking" in section.hint and section.settings["remove"] == {"text": "hat"}
+    section.own("search").select_option("window")
+    section.own("search").select_option("loop")
+    assert section.settings["remove"] == {"text": "hat", "search": "loop"} and "nobody looking" in section.hint
+    section.own("region").select_option("everywhere")
+    section.own("region").select_option("object")
+    assert section.settings["remove"] == {"text": "hat", "search": "loop", "region": "object"} and "nobody looking" not in section.hint
+
+
 def test_the_hint_says_what_it_costs(section):
     section.own("text").fill("hat")
     section.own("unit").select_option("step")
@@ -240,7 +245,9 @@ def test_a_mask_is_chosen(section):
 
 
 def painted(section, *points):
-    """A stroke over the canvas, in parts of it."""
+    """A stroke over the canvas, in parts of it, which the picture below gives its size."""
+    below = section.element.locator(".negguide-stage img")
+    section.wait(lambda: below.evaluate("(one) => one.hidden || one.complete && one.naturalWidth > 0"), "the picture below")
     box = section.element.locator("[data-easel] canvas").bounding_box()
     mouse = section.page.mouse
     for index, (x, y) in enumerate(points):
@@ -257,7 +264,7 @@ def test_a_mask_is_painted(section):
     canvas = section.element.locator("[data-easel] canvas")
     canvas.wait_for()
     assert canvas.evaluate("(one) => [one.width, one.height]") == [96, 64], "the result's size"
-    assert section.element.locator(".negguide-stage img").is_visible()
+    section.wait(section.element.locator(".negguide-stage img").is_visible, "the result, below")
     canvas.scroll_into_view_if_needed()
     section.own("brush").fill("20")
     painted(section, (0.1, 0.5), (0.9, 0.5))

@@ -60,7 +60,7 @@ def click(url, name=NAME, **headers):
     return requests.post(url + ROOT + "/download", json={"name": name}, headers={"Origin": url, **headers}, timeout=60)
 
 
-def until(condition, seconds=30):
+def until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)

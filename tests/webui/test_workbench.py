@@ -113,7 +113,7 @@ def test_a_refusal_names_field_and_what_is_allowed(host, fields, field):
 
 
 def test_in_the_background_with_skip_and_interrupt(host):
-    identity = host.post(ROOT, **{**ASKED, "strip": "weights", "steps": 60, "wait": False}).json()["id"]
+    identity = host.post(ROOT, **{**ASKED, "strip": "weights", "steps": 150, "wait": False}).json()["id"]
     assert host.post(ROOT, **ASKED).status_code == 409
     host.wait_for_step(2)
     host.post(ROOT + "/skip")
