@@ -85,6 +85,14 @@ class History:
         self.sigmas.append(float(sigma))
         self.calls.append(self._begun - 1)
 
+    def done(self) -> History:
+        """The run is over: what was kept goes off the device, and nothing of the model's is held on to."""
+        self._maps = {side: [{size: one.cpu() for size, one in call.items()} for call in calls] for side, calls in self._maps.items()}
+        self._ratios = [None if one is None else one.cpu() for one in self._ratios]
+        self.probe.begin(())
+        self.contexts.clear()
+        return self
+
     def _looked(self) -> Dict[str, List[Layer]]:
         """Each side's layers, those of one kind together."""
         return dict(zip(self._rows, self.probe.together([(row, self.contexts.get(side)) for side, row in self._rows.items()])))

@@ -38,7 +38,7 @@ class Made:
 
     def observed(self, norms: Sequence[Dict[str, float]], sigmas: Sequence[float], history: Optional[History] = None) -> Made:
         """With what was seen at each call in its trace, which NegGuide has none of where it was off; and with its attention."""
-        self.attention = history
+        self.attention = None if history is None else history.done()
         looked = () if history is None else zip(history.calls, history.ratios)
         ratios = {call: {"r_t": float(f"{value:.4g}")} for call, value in looked if value is not None}
         if norms or ratios:

@@ -77,7 +77,7 @@ def test_whose_words_are_looked_for(strip, settings, box, expected):
 @pytest.fixture
 def history():
     """Two words over four calls of eight, in 2x2 and 8x8; ``hat`` rises to the third."""
-    made = History(SimpleNamespace(), {"negative": Tokens.each_word(["hat"], ids_of)[0], "prompt": Tokens.each_word(["red cat"], ids_of)[0]})
+    made = History(SimpleNamespace(begin=lambda wanted: None), {"negative": Tokens.each_word(["hat"], ids_of)[0], "prompt": Tokens.each_word(["red cat"], ids_of)[0]})
     made.calls, made.sigmas = [0, 2, 4, 6], [8.0, 4.0, 2.0, 1.0]
     made._ratios = [torch.tensor(0.5), torch.tensor(0.75), None, torch.tensor(1.0)]
     for height in (0.1, 0.2, 0.5, 0.4):
