@@ -43,6 +43,7 @@
         }
 
         put(name, value) {
+            NegGuide.settings.setNamed(this.data(), name);
             if (this.changes[name]) this.changes[name](this.data(), value); else this.data()[name] = value;
             this.edited();
         }

@@ -13,7 +13,8 @@
         window: "Acts in every picture from start to stop.",
         exhaustive: "Whole samplings, each with a longer window, until the thing is gone (Ban et al.).",
     };
-    const PHOTO = "The prompt is to say what the photo shows, and the sampler has to be Euler.";
+    const PHOTO = "The prompt is to say what the photo shows, and the sampler is to make no noise of its own (Euler, DDIM, DPM++ 2M).";
+    const INPAINTING = "With a mask (inpaint), while you choose nothing else: in the mask, from the first step to noise level 2, nobody looking.";
     const MASKS = {
         txt2img: "White is where it may act. Without a mask it cannot act here.",
         img2img: "White is where it may act. Empty: the mask of the host's own inpainting.",
@@ -96,7 +97,8 @@
             if (wrong.some((path) => this.more.querySelector(`[data-field="${path.replace(/\[.*/, "")}"]`))) this.more.open = true;
             const {remove} = this.editor.settings;
             const {words} = NegGuide.dom;
-            const text = !remove ? words(HINTS.off) : own.length ? "" : `${words(HINTS[remove.search])} ${remove.photo ? `${words(PHOTO)} ` : ""}${this.cost(remove)}`;
+            const more = remove && (remove.photo ? words(PHOTO) : this.editor.tab === "img2img" && !this.isChosen(remove) ? words(INPAINTING) : "");
+            const text = !remove ? words(HINTS.off) : own.length ? "" : `${words(HINTS[remove.search])} ${more ? `${more} ` : ""}${this.cost(remove)}`;
             if (this.hint.textContent !== text) this.hint.textContent = text;
         }
 
@@ -113,6 +115,12 @@
             if (this.isPlain(remove) && whole === 1) said = words("Costs nothing: an ordinary negative with a window");
             else if (search === "exhaustive") said = `${words("Costs up to")} ${calls + whole} ${words("samplings")}`;
             return `${said}${search !== "window" && LATER[detector] ? `, ${words("and at each look")} ${words(LATER[detector])}` : ""}.`;
+        }
+
+        /** Has somebody said so much that it is the same in inpainting? */
+        isChosen(remove) {
+            const isNamed = (name) => NegGuide.settings.isNamed(remove, name);
+            return isNamed("region") && remove.region !== "mask" || ["region", "search", "start", "stop"].every(isNamed);
         }
 
         /** Is it an ordinary negative with a window? */

@@ -30,9 +30,21 @@
     /** Is this an end of a removal whose default, a noise level, does not count, because its window is in another unit? */
     const isOpenEnd = (model, name, {unit}) => model === "Removal" && ["start", "stop"].includes(name) && unit !== undefined && unit !== "sigma";
 
+    /** Fields of a removal that are something else in inpainting while nobody has named them (settings/inpainting.py). */
+    const NAMED = ["region", "search", "start", "stop"];
+    const named = Symbol("named");
+
+    /** Somebody has chosen this field: it stays in the text even at its default, where that says something. */
+    function setNamed(data, field) {
+        if (data[named] && NAMED.includes(field)) data[named].add(field);
+    }
+
+    const isNamed = (data, field) => Boolean(data[named] && data[named].has(field));
+
     /** An object of `model` with every field of the table that has a default; unknown keys are kept. */
     function filled(model, data) {
         const full = Object.assign({}, clone(data));
+        if (model === "Removal") full[named] = new Set(NAMED.filter((field) => data[field] !== undefined));
         for (const row of tables[model]) {
             if (full[row.name] === undefined && !row.required) full[row.name] = isOpenEnd(model, row.name, full) ? null : clone(row.default);
             full[row.name] = nested(row, full[row.name], filled);
@@ -56,7 +68,7 @@
         for (const [name, value] of Object.entries(full)) {
             const row = field(model, name);
             const kept = nested(row, value, lean);
-            if (!row || row.required || isOpenEnd(model, name, full) || !same(kept, row.default)) data[name] = kept;
+            if (!row || row.required || isOpenEnd(model, name, full) || isNamed(full, name) || !same(kept, row.default)) data[name] = kept;
         }
         return data;
     }
@@ -299,6 +311,6 @@
         points.map((pair) => pair.join(":")).join(", ") : showNumber(points);
 
     NegGuide.settings = {
-        setTables, field, filled, toText, fromText, validate, repr, clone, same, parseNumber, showNumber, parsePoints, showPoints,
+        setTables, field, filled, toText, fromText, validate, repr, clone, same, setNamed, isNamed, parseNumber, showNumber, parsePoints, showPoints,
     };
 })(window.NegGuide = window.NegGuide || {});
