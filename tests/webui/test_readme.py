@@ -1,4 +1,4 @@
-"""The README's example does what it says, as it stands there."""
+"""The examples of README.md and docs/api.md do what they say, as they stand there."""
 
 import json
 import re
@@ -8,20 +8,32 @@ from pathlib import Path
 
 from PIL import Image
 
-README = Path(__file__).parents[2] / "README.md"
-PORT_OF_THE_README = "http://127.0.0.1:7860"
+PROJECT = Path(__file__).parents[2]
+PORT_OF_THE_PAGES = "http://127.0.0.1:7860"
 
 
-def test_the_api_example_runs(host_url, tmp_path):
-    (example,) = re.findall(r"tests/webui/test_readme\.py -->\n```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    assert PORT_OF_THE_README in example
-    script = tmp_path / "example.py"
-    script.write_text(example.replace(PORT_OF_THE_README, host_url), "utf-8")
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+def run(page, host_url, folder):
+    """What the one tested example of a page prints."""
+    (example,) = re.findall(r"tests/webui/test_readme\.py -->\n```python\n(.*?)```", (PROJECT / page).read_text("utf-8"), re.DOTALL)
+    assert PORT_OF_THE_PAGES in example
+    script = folder / "example.py"
+    script.write_text(example.replace(PORT_OF_THE_PAGES, host_url), "utf-8")
+    done = subprocess.run([sys.executable, script], cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_readme(host_url, tmp_path):
+    noted = json.loads(run("README.md", host_url, tmp_path))["extra_generation_params"]
     assert Image.open(tmp_path / "picture.png").size == (64, 64)
-    noted = json.loads(done.stdout)["extra_generation_params"]
     assert noted["NegGuide"]
     negatives = json.loads(noted["NegGuide schedule"])["negatives"]
     assert [negative["text"] for negative in negatives] == ["mustache", "hat"]
     assert negatives[0]["start"] == 5.8 and negatives[1]["weight"] == 1.2
+
+
+def test_the_api_page(host_url, tmp_path):
+    removed, caption, schedule = run("docs/api.md", host_url, tmp_path).splitlines()
+    assert removed.startswith("2 ") and "glasses: calls 2-4 of 8, σ 6.68 to 2.06" in removed
+    assert caption == "a blue ring"
+    assert '"curve": "linear down"' in schedule and '"combine": "perp-neg"' in schedule and schedule.endswith(" 8")
