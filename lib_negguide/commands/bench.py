@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from lib_negguide.commands import attention_overhead, dnp_bench, image_overhead, images, overhead, photo_bench, removal_bench, windows
+from lib_negguide.commands import (
+    attention_overhead,
+    dnp_bench,
+    image_overhead,
+    images,
+    overhead,
+    photo_bench,
+    removal_bench,
+    samplers_bench,
+    windows,
+)
 
 
 def add(commands) -> None:
     parser = commands.add_parser(
-        "bench", help="measurements: attention, dnp, image-overhead, images, overhead, photo, removal, windows", description=__doc__)
+        "bench", help="measurements: attention, dnp, image-overhead, images, overhead, photo, removal, samplers, windows",
+        description=__doc__)
     benches = parser.add_subparsers(title="benchmarks", metavar="BENCHMARK", required=True)
     attention_overhead.add(benches)
     dnp_bench.add(benches)
@@ -16,4 +27,5 @@ def add(commands) -> None:
     overhead.add(benches)
     photo_bench.add(benches)
     removal_bench.add(benches)
+    samplers_bench.add(benches)
     windows.add(benches)

@@ -20,8 +20,7 @@ from lib_negguide.errors import HostError, SettingsError
 def run(arguments) -> int:
     """Print the table; raises :class:`HostError` where a WebUI does not answer."""
     for option, url in (("--webui-url", arguments.webui_url), ("--stock-url", arguments.stock_url)):
-        if url and not url.startswith(("http://", "https://")):
-            raise SettingsError(option, url, "an address as http://127.0.0.1:7860")
+        check_address(option, url)
     windowed = {"negatives": [{"text": overhead.NEGATIVE, "start": 5.8, "stop": 1.6}]}
     width, height = arguments.size or world.SIZE
     request = {"prompt": world.PROMPT, "negative_prompt": overhead.NEGATIVE, "steps": arguments.steps, "width": width, "height": height,
@@ -48,12 +47,17 @@ def run(arguments) -> int:
     return 0
 
 
+def check_address(option: str, url: Optional[str]) -> None:
+    if url and not url.startswith(("http://", "https://")):
+        raise SettingsError(option, url, "an address as http://127.0.0.1:7860")
+
+
 def txt2img(url: str, body: dict) -> bytes:
     """The first picture's bytes as the API gives them."""
-    return base64.b64decode(_ask(url, "/sdapi/v1/txt2img", body)["images"][0])
+    return base64.b64decode(ask(url, "/sdapi/v1/txt2img", body)["images"][0])
 
 
-def _ask(url: str, path: str, body: Optional[dict] = None) -> dict:
+def ask(url: str, path: str, body: Optional[dict] = None) -> dict:
     """A WebUI's answer; raises :class:`HostError` with its words."""
     data = None if body is None else json.dumps(body).encode()
     question = urllib.request.Request(url.rstrip("/") + path, data, {"Content-Type": "application/json"})
@@ -68,7 +72,7 @@ def _ask(url: str, path: str, body: Optional[dict] = None) -> dict:
 
 def _memory(url: str) -> Tuple[float, bool]:
     """Bytes in use as the WebUI reports them, and whether those are of a GPU (the peak), not resident ones."""
-    memory = _ask(url, "/sdapi/v1/memory")
+    memory = ask(url, "/sdapi/v1/memory")
     peak = (memory.get("cuda", {}).get("allocated") or {}).get("peak")
     return float(peak or memory["ram"]["used"]), bool(peak)
 
