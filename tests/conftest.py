@@ -1,6 +1,7 @@
 """Options and fixtures that host tests and browser tests share."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -33,42 +34,42 @@ def browser():
         yield opened
 
 
-@pytest.fixture(scope="session")
-def hosts(request, tmp_path_factory):
-    """(address of a host with NegGuide, address of one without or None); started for this session unless given."""
+@contextmanager
+def address(request, tmp_path_factory, stock=False):
+    """Address of a host with or without NegGuide; started for this session unless it is given; None where only the other is."""
     option = request.config.getoption
     if option("--webui-url"):
-        yield option("--webui-url").rstrip("/"), option("--stock-url") and option("--stock-url").rstrip("/")
+        given = option("--stock-url" if stock else "--webui-url")
+        yield given and given.rstrip("/")
         return
-    folders = tmp_path_factory.mktemp("with"), tmp_path_factory.mktemp("without")
+    folder = tmp_path_factory.mktemp("without" if stock else "with")
     if option("--webui-dir"):
-        webui = Path(option("--webui-dir")).resolve()
-        started = [servers.start_webui(webui, folder, stock) for folder, stock in zip(folders, (False, True))]
+        server = servers.start_webui(Path(option("--webui-dir")).resolve(), folder, stock)
     else:
-        started = [servers.start_standin(folder, stock, option("--standin-model")) for folder, stock in zip(folders, (False, True))]
+        server = servers.start_standin(folder, stock, option("--standin-model"))
     try:
-        for server in started:
-            server.wait()
-        yield started[0].url, started[1].url
+        server.wait()
+        yield server.url
     finally:
-        for server in started:
-            server.stop()
+        server.stop()
 
 
 @pytest.fixture(scope="session")
-def host_url(hosts):
-    return hosts[0]
+def host_url(request, tmp_path_factory):
+    with address(request, tmp_path_factory) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
-def host(hosts):
+def host(host_url):
     """A client of the host with NegGuide."""
-    return Host(hosts[0])
+    return Host(host_url)
 
 
 @pytest.fixture(scope="session")
-def stock(hosts):
+def stock(request, tmp_path_factory):
     """A client of the same host without NegGuide."""
-    if hosts[1] is None:
-        pytest.skip("needs --stock-url: the same host without NegGuide")
-    return Host(hosts[1])
+    with address(request, tmp_path_factory, stock=True) as found:
+        if found is None:
+            pytest.skip("needs --stock-url: the same host without NegGuide")
+        yield Host(found)
