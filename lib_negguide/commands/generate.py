@@ -91,7 +91,7 @@ def run(arguments) -> int:
         save(image, path, infotext(arguments.prompt, arguments.negative_prompt, settings, sigmas, host, seed, options, result.scheduler,
                                    caption, scores_of(result, number)))
         print(f"{path}: {caption}" if caption else path)
-    for line in result.trace.summary():
+    for line in [*result.trace.summary(), *result.notes]:
         print(line)
     usual, spent = 2 * len(result.trace.calls), result.evaluations(0)
     if spent != usual:

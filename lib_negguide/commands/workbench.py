@@ -144,7 +144,7 @@ class Painter:
                                       on_step=self._step, **self.options)
         sigmas = [call.sigma for call in result.trace.calls]
         text = infotext(cell.prompt, cell.negative_prompt, cell.settings, sigmas, self.host, self.form.seed, self.options, result.scheduler)
-        made = Made(result.pil()[0], text, result.trace.to_dict(), previews=getattr(self.host, "previews", ()))
+        made = Made(result.pil()[0], text, result.trace.to_dict(), notes=result.notes, previews=getattr(self.host, "previews", ()))
         return made.observed(getattr(self.host, "norms", ()), sigmas, getattr(self.host, "history", None))
 
     def opposite(self, cell: Cell) -> Made:

@@ -45,7 +45,10 @@ def test_a_removal_with_the_presence_at_each_call(tmp_path):
     for row in run["cells"][1:]:
         seen = [call["removal"]["presence"][0] for call in row["trace"]["calls"] if "removal" in call]
         assert row["trace"]["removed"] == "glasses" and any(isinstance(one, float) for one in seen) and row["distance"] > 0
-    assert (out / "report.html").read_text("utf-8").count("presence") >= 2
+    assert (out / "report.html").read_text("utf-8").count("presence") >= 2 and not run["notes"]
+    assert cli.main(["workbench", "removal", "a portrait of a person", "--negative", "glasses", "--out", str(tmp_path / "2"), "--steps", "2"]) == 0
+    note, = json.loads((tmp_path / "2" / "run.json").read_text("utf-8"))["notes"]
+    assert note == '"glasses" is not removed: no model call of this run falls between start and stop'
 
 
 def test_directions_and_previews_change_no_picture(tmp_path):

@@ -27,6 +27,7 @@ from lib_negguide.hosts.embedded.samplers import sampler as sampler_named
 from lib_negguide.removal import ends_of, window_to
 from lib_negguide.schedule import inside
 from lib_negguide.settings import Settings
+from tests import with_open_clip
 from tests.world.judge import Judge, Verdict
 from tests.world.ratio import Ratio
 from tests.world.removal_things import THINGS, outside, perceptual
@@ -51,6 +52,12 @@ class Line:
     group: str = ""
     cached: bool = False
     ratio: bool = False
+
+
+def clip():
+    """The small world's own, for a ``with`` block."""
+    with_open_clip.ready()
+    return metrics.opened(str(world.clip()))
 
 
 def window(start: int, stop: int | None) -> dict:
@@ -216,11 +223,10 @@ class Bench:
     def _detectors(self, line: Line):
         remove = self.settings(line).remove
         if line.ratio:
-            return nullcontext(lambda prompts: Ratio(self.host.model.unet))
+            return nullcontext(lambda prompts: Ratio(self.thing.name))
         if remove is None or remove.search == "window" or (remove.search == "loop" and remove.detector in ("presence", "attention")):
             return nullcontext(lambda prompts: None)  # the host has its own
-        return detectors.opened(remove, captioner=lambda: captioners.opened(str(world.captioner())),
-                                clip=lambda: metrics.opened(str(world.clip())), final=remove.search == "exhaustive")
+        return detectors.opened(remove, captioner=lambda: captioners.opened(str(world.captioner())), clip=clip, final=remove.search == "exhaustive")
 
     @torch.no_grad()
     def pictures(self, line: Line, part: Base, make) -> tuple:
@@ -233,7 +239,7 @@ class Bench:
         detector = make([self.thing.prompt] * count)
         run = self.run_of(part.seeds, settings, detector)
         if line.ratio:
-            run.guidance.watch = detector
+            detector.guidance = run.guidance
         own = settings.remove.in_sigma(run.sigmas[:-1].tolist())
         acts = [at for at, sigma in enumerate(run.sigmas[:-1].tolist()) if inside(sigma, own.start, own.stop)]
         first = acts[0] if acts and self.sampler == SHARES else 0
@@ -241,7 +247,8 @@ class Bench:
             run.guidance.plain = self._plain(part, run.sigmas, first)
         images = self.host.pictures(run, run.between(part.states[first], first))
         trace = run.guidance.trace
-        spent = [2 * (first + len(trace.calls)) + trace.extra_of(number) for number in range(count)]
+        looked = detector.predictions if line.ratio else {}
+        spent = [2 * (first + len(trace.calls)) + trace.extra_of(number) + looked.get(number, 0) for number in range(count)]
         return images, spent, [each + self.sampling * settings.remove.anchor for each in spent], trace
 
     def _plain(self, part: Base, sigmas: Tensor, first: int) -> list[Tensor]:

@@ -18,10 +18,11 @@ from types import SimpleNamespace
 
 import torch
 
-from lib_negguide import captioners, metrics, plots, world
+from lib_negguide import captioners, plots, world
 from lib_negguide.attention.watch import Attention
 from lib_negguide.detectors import Caption, Clip, Presence
 from lib_negguide.settings import Settings
+from tests.world import removal
 from tests.world.ratio import Ratio
 from tests.world.removal import Bench
 from tests.world.removal_things import THINGS
@@ -31,36 +32,19 @@ WORDS = {"presence": "presence, from the predictions", "attention": "attention o
          "caption": "a captioner on a preview", "ratio": "1 / r_t of Ban et al. (baseline)"}
 
 
-class Both:
-    """Two watches of the same calls."""
-
-    def __init__(self, *watches) -> None:
-        self.watches = watches
-        self.maps = None
-
-    def __enter__(self) -> Both:
-        for watch in self.watches:
-            watch.__enter__()
-        return self
-
-    def __exit__(self, *error) -> None:
-        for watch in self.watches:
-            watch.__exit__(*error)
-
-    def begin(self, pictures) -> None:
-        for watch in self.watches:
-            watch.begin(pictures)
-
-
 class Everyone:
     """All detectors look; ``said``: by name what each said at this call, ``seconds``: of all looks so far, per picture."""
 
-    name, gone, back, looks, needs_negative = "everyone", 0.0, 0.0, 1, True
+    name, gone, back, looks, needs_negative, graded = "everyone", 0.0, 0.0, 1, True, False
 
     def __init__(self, detectors: dict) -> None:
-        self.detectors, self.said = detectors, {}
-        self.seconds = dict.fromkeys(detectors, 0.0)
+        self.detectors, self.said, self.seconds = {}, {}, {}
         self.pictures = 0
+        for name, detector in detectors.items():
+            self.add(name, detector)
+
+    def add(self, name: str, detector) -> None:
+        self.detectors[name], self.seconds[name] = detector, 0.0
 
     def presence(self, seen, pictures) -> torch.Tensor:
         for name, detector in self.detectors.items():
@@ -88,14 +72,14 @@ def measure(bench: Bench, count: int, clip, captioner) -> dict:
     for at in range(0, count, bench.batch):
         part = base.part(slice(at, min(at + bench.batch, count)))
         for number, call in enumerate(CALLS):
-            ratio = Ratio(bench.host.model.unet)
+            ratio = Ratio(name)
             everyone = Everyone({"presence": Presence(), "clip": Clip(clip, name, [prompt] * len(part.seeds)),
-                                 "caption": Caption(captioner, name), "ratio": ratio})
+                                 "caption": Caption(captioner, name)})
             run = bench.run_of(part.seeds, settings, everyone)
             guidance = run.guidance
-            everyone.detectors["attention"] = Attention(guidance.watch)
-            everyone.seconds["attention"] = 0.0
-            guidance.watch = Both(guidance.watch, ratio)
+            everyone.add("attention", Attention(guidance.watch))
+            ratio.guidance = guidance
+            everyone.add("ratio", ratio)  # the last: it uses the model
             began = time.process_time()
             run.between(part.states[call], call, call + 1)
             # What is left of the call is three predictions a picture, and little else.
@@ -137,7 +121,7 @@ def main() -> None:
     file = arguments.out / f"signals-{arguments.first_seed}.json"
     found = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     with ExitStack() as stack:
-        clip = stack.enter_context(metrics.opened(str(world.clip())))
+        clip = stack.enter_context(removal.clip())
         captioner = stack.enter_context(captioners.opened(str(world.captioner())))
         for name in arguments.things:
             assert name in THINGS, name

@@ -29,7 +29,7 @@ from lib_negguide.detectors import Clip as Detector
 from lib_negguide.metrics import ClipScores, filled
 from tests import with_open_clip
 from tests.world import captions, data, words
-from tests.world.captioner import describe, read
+from tests.world.captioner import agrees, describe, read
 from tests.world.draw import ATTRIBUTES, COLOURS, SHAPES, SIZE, Attributes
 from tests.world.train_captioner import soften
 from tests.world.train_encoder import all_captions, contrastive_loss, pictures, rate
@@ -152,8 +152,8 @@ class Run:
         state["token_embedding.weight"] = state["token_embedding.weight"][self.rows]
         self.folder.mkdir(parents=True, exist_ok=True)
         save_file({name: value.half().contiguous() for name, value in state.items()}, self.folder / "open_clip_model.safetensors")
-        told = {"model_cfg": CONFIG, "preprocess_cfg": LOOK}
-        (self.folder / "open_clip_config.json").write_text(json.dumps(told, indent=1) + "\n")
+        form = {"model_cfg": CONFIG, "preprocess_cfg": LOOK}
+        (self.folder / "open_clip_config.json").write_text(json.dumps(form, indent=1) + "\n")
 
 
 def area(positive: list[float], negative: list[float]) -> float:
@@ -162,13 +162,9 @@ def area(positive: list[float], negative: list[float]) -> float:
     return float(((a > b).float() + 0.5 * (a == b).float()).mean())
 
 
-def measure(scores: ClipScores, pixels: Tensor, shown: list[Attributes]) -> dict[str, float]:
-    """As the project uses it: how well a removal's detector tells each thing (AUC), and how often the best caption is right.
-
-    That is the best of all complete captions, in any order of two shapes.
-    """
-    images = [Image.fromarray(array) for array in pixels.permute(0, 2, 3, 1).numpy()]
-    found = {}
+def told(scores: ClipScores, pixels: Tensor, shown: list[Attributes]) -> dict[str, float]:
+    """How well a removal's detector tells each thing from its absence: the area under the ROC curve."""
+    images, found = pil(pixels), {}
     asked = [(name, world.PROMPT, "portrait", lambda a, n=name: n in a.worn) for name in ATTRIBUTES]
     asked += [(name, "two shapes", "two shapes", lambda a, n=name: n in [shape for _, shape in a.shapes]) for name in SHAPES]
     for name, prompt, kind, there in asked:
@@ -176,14 +172,25 @@ def measure(scores: ClipScores, pixels: Tensor, shown: list[Attributes]) -> dict
         values = Detector(scores, name, [prompt]).of_pictures([images[number] for number in some], [0] * len(some))
         sides = [[v for v, number in zip(values, some, strict=True) if there(shown[number]) is side] for side in (True, False)]
         found[name] = round(area(*sides), 4)
-    texts = all_captions()
-    best = (scores.pictures(images) @ scores.texts(texts).T).argmax(1).tolist()
+    return found
+
+
+def pil(pixels: Tensor) -> list[Image.Image]:
+    return [Image.fromarray(array) for array in pixels.permute(0, 2, 3, 1).numpy()]
+
+
+def best(scores: ClipScores, pixels: Tensor, shown: list[Attributes], texts: list[str]) -> dict[str, float]:
+    """How often the best of these complete captions is right, by kind; which of two shapes is told first does not matter."""
+    nearest = (scores.pictures(pil(pixels)) @ scores.texts(texts).T).argmax(1).tolist()
     right: dict[str, list[bool]] = {}
-    for number, attributes in zip(best, shown, strict=True):
-        said = read(texts[number])
-        same = said.kind == attributes.kind and set(said.worn) == set(attributes.worn) and sorted(said.shapes) == sorted(attributes.shapes)
-        right.setdefault(f"best caption, {attributes.kind}", []).append(same)
-    return {**found, **{name: round(sum(answers) / len(answers), 4) for name, answers in right.items()}}
+    for number, attributes in zip(nearest, shown, strict=True):
+        right.setdefault(f"best caption, {attributes.kind}", []).append(agrees(texts[number], attributes))
+    return {name: round(sum(answers) / len(answers), 4) for name, answers in right.items()}
+
+
+def measure(scores: ClipScores, pixels: Tensor, shown: list[Attributes]) -> dict[str, float]:
+    """As the project uses it: see :func:`told`, and :func:`best` of all captions."""
+    return {**told(scores, pixels, shown), **best(scores, pixels, shown, all_captions())}
 
 
 def train(work: Path, out: Path) -> None:
