@@ -11,10 +11,7 @@ and one that ends at k is the full run up to k, so both share their beginnings.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +20,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lib_negguide import plots, world
-from lib_negguide.errors import SettingsError
 from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.settings import Settings
 from tests.world.evaluate import wilson
 from tests.world.judge import Judge
+from tests.world.results import Results, name_of
 
 FIRST_SEED = 200_000
 AT_MOST = 4  # times the pictures asked for are tried, to find enough with and without the attribute
@@ -52,41 +49,23 @@ class Shot:
 
 
 class Bench:
-    """Samples and judges; the pictures' figures are kept in one JSON file, written after each batch."""
+    """Samples and judges. ``results``: seed to {"base": shown, "start"/"end": {k: shot}}."""
 
     def __init__(self, arguments) -> None:
-        self.out = Path(arguments.out)
         self.attribute, self.steps, self.points = arguments.attribute, arguments.steps, arguments.points
         self.wanted, self.batch, self.cfg = arguments.seeds, arguments.batch, arguments.cfg
         self.host = EmbeddedHost.load(arguments.model or world.model())
         self.judge = Judge.load()
-        self.file = self.out / f"{self.attribute}.json"
-        path = Path(arguments.model or world.model())
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        self.setting = {"attribute": self.attribute, "model": f"{path.name}, sha256 {digest}", "prompt": world.PROMPT,
+        self.setting = {"attribute": self.attribute, "model": name_of(arguments.model), "prompt": world.PROMPT,
                         "steps": self.steps, "cfg": self.cfg, "sampler": SAMPLER, "points": self.points, "first seed": FIRST_SEED}
+        self.results = Results(Path(arguments.out) / f"{self.attribute}.json", self.setting)
         left, top, right, bottom = REGIONS[self.attribute]
         self.mask = torch.ones(1, 1, *world.SIZE[::-1])
         self.mask[..., top:bottom, left:right] = 0
 
-    def load(self) -> dict:
-        """What has been measured already: seed to {"base": shown, "start"/"end": {k: shot}}."""
-        if not self.file.is_file():
-            return {}
-        data = json.loads(self.file.read_text("utf-8"))
-        if data["setting"] != self.setting:
-            raise SettingsError("--out", str(self.out), "a folder without results of other settings; remove them or name another")
-        return data["pictures"]
-
-    def save(self, pictures: dict) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
-        part = self.file.with_suffix(".part")
-        part.write_text(json.dumps({"setting": self.setting, "pictures": pictures}), "utf-8")
-        os.replace(part, self.file)
-
     def run(self) -> dict:
         """Sample until there are enough pictures with and without the attribute, or too many have been tried."""
-        pictures = self.load()
+        pictures = self.results.load()
         with tqdm(total=2 * self.wanted, desc=self.attribute, unit="picture", disable=None) as bar:
             while True:
                 shown = sum(picture["base"] for picture in pictures.values())
@@ -99,7 +78,7 @@ class Bench:
                 seeds = list(range(first, first + min(self.batch, AT_MOST * self.wanted - len(pictures))))
                 with self.host.threads():
                     pictures.update(self.measure(seeds, room))
-                self.save(pictures)
+                self.results.save(pictures)
 
     def _run(self, seeds: list[int], negative: bool):
         settings = Settings(negatives=[{"text": self.attribute}] if negative else [])
@@ -218,7 +197,7 @@ def write(bench: Bench, curves: dict[str, list[Point]], sigmas: list[float]) -> 
         rows = [[point.at, f"{sigmas[point.at]:.2f}" if point.at < bench.steps else "0", *point.cells()] for point in curves[key]]
         text += ["", f"## {title}", "", plots.table(["k", "σ at k", hit, "pictures", "a person", "L1", "L1 outside", "PSNR"], rows)]
     report = "\n".join(text) + "\n"
-    (bench.out / f"{name}.md").write_text(report, "utf-8")
+    (bench.results.file.parent / f"{name}.md").write_text(report, "utf-8")
     draw(bench, curves)
     return report
 
@@ -247,7 +226,7 @@ def draw(bench: Bench, curves: dict[str, list[Point]]) -> None:
         highest = max(100 * point.interval[1] for point in curves["reverse"])
         panels.append(plots.Panel("Reverse activation: appears unasked", "negative before call k only",
                                   "% of pictures that lacked it", [share(bench.attribute, curves["reverse"])], (-0.5, max(10, highest)), paper))
-    plots.curves(bench.out / f"{bench.attribute}.png", f"When the negative “{bench.attribute}” acts", panels, columns=3)
+    plots.curves(bench.results.file.parent / f"{bench.attribute}.png", f"When the negative “{bench.attribute}” acts", panels, columns=3)
 
 
 def run(arguments) -> int:
@@ -256,5 +235,5 @@ def run(arguments) -> int:
     pictures = bench.run()
     sigmas = bench._run([FIRST_SEED], negative=False).sigmas.tolist()
     print(write(bench, figures(bench, pictures), sigmas))
-    print((bench.out / f"{bench.attribute}.png").resolve())
+    print((bench.results.file.parent / f"{bench.attribute}.png").resolve())
     return 0

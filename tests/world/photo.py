@@ -8,9 +8,6 @@ it shows. Inpainting is of generated portraits, in a rectangle where draw.py can
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +16,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lib_negguide import captioners, inversion, plots, world
-from lib_negguide.errors import SettingsError
 from lib_negguide.hosts.embedded import image
 from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.settings import Settings
@@ -28,6 +24,7 @@ from tests.world.captions import portrait_with
 from tests.world.draw import ATTRIBUTES, draw
 from tests.world.evaluate import wilson
 from tests.world.judge import Judge, Verdict
+from tests.world.results import Results, name_of
 
 FIRST_SEED = 800_000  # of inpainted portraits; drawings are "photo 0", "photo 1", …
 FROM_THE_START = {"search": "window", "region": "everywhere", "start": None, "stop": None, "weight": 1.0}
@@ -43,46 +40,30 @@ LINES = {
 
 
 class Bench:
-    """One thing, photos or inpainting; what is measured is kept in one JSON file, written after each batch."""
+    """One thing, photos or inpainting. ``results``: number of a drawing, or seed, to what is known of it."""
 
     def __init__(self, arguments, part: str, attribute: str) -> None:
-        self.part, self.attribute, self.out = part, attribute, Path(arguments.out)
+        self.part, self.attribute = part, attribute
         self.wanted, self.controls, self.batch, self.steps = arguments.pictures, arguments.controls, arguments.batch, arguments.steps
         self.host, self.judge = EmbeddedHost.load(arguments.model or world.model()), Judge.load()
         self.options = {"steps": self.steps, "cfg_scale": arguments.cfg, "size": world.SIZE, "batch_size": self.batch}
-        self.file = self.out / f"{part}-{attribute}.json"
-        path = Path(arguments.model or world.model())
         self.setting = {"part": part, "attribute": attribute, "steps": self.steps, "cfg": arguments.cfg,
-                        "model": f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"}
+                        "model": name_of(arguments.model)}
+        self.results = Results(Path(arguments.out) / f"{part}-{attribute}.json", self.setting)
         left, top, right, bottom = REGIONS[attribute]
         self.box = torch.zeros(1, 1, *world.SIZE[::-1])
         self.box[..., top:bottom, left:right] = 1
 
-    def load(self) -> dict:
-        """Measured already: number of a drawing, or seed, to what is known of it."""
-        if not self.file.is_file():
-            return {}
-        data = json.loads(self.file.read_text("utf-8"))
-        if data["setting"] != self.setting:
-            raise SettingsError("--out", str(self.out), "a folder without results of other settings; remove them or name another")
-        return data["pictures"]
-
-    def save(self, pictures: dict) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
-        part = self.file.with_suffix(".part")
-        part.write_text(json.dumps({"setting": self.setting, "pictures": pictures}), "utf-8")
-        os.replace(part, self.file)
-
     def run(self) -> dict:
         """Measure until there are enough."""
-        pictures = self.load()
+        pictures = self.results.load()
         measure = self.photos if self.part == "photo" else self.inpainted
-        with tqdm(total=self.wanted, initial=len(pictures), desc=self.file.stem, unit="picture", disable=None) as bar:
+        with tqdm(total=self.wanted, initial=len(pictures), desc=self.results.file.stem, unit="picture", disable=None) as bar:
             last = max(map(int, pictures), default=-1 if self.part == "photo" else FIRST_SEED - 1)
             while len(pictures) < self.wanted:
                 last, found = measure(last + 1, min(self.batch, self.wanted - len(pictures)), len(pictures) < self.controls)
                 pictures.update(found)
-                self.save(pictures)
+                self.results.save(pictures)
                 bar.n = len(pictures)
                 bar.refresh()
         return pictures
@@ -220,7 +201,7 @@ def run(arguments) -> int:
     """The command line's ``bench photo``."""
     parts = [part.split("-") for part in arguments.parts]
     benches = [Bench(arguments, part, attribute) for part, attribute in parts]
-    done = [(bench, bench.load() if arguments.report else bench.run()) for bench in benches]
+    done = [(bench, bench.results.load() if arguments.report else bench.run()) for bench in benches]
     text = report([(bench, pictures) for bench, pictures in done if pictures])
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "photo.md").write_text(text, "utf-8")
