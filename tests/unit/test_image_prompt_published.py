@@ -178,17 +178,17 @@ def test_one_job_at_a_time_and_cancelled(server, whole, tmp_path):
     assert job.told() == {"name": "", "done": 0, "total": 0, "state": "idle", "error": ""}
     job.cancel()  # of nothing
     job.start(NAME, work)
-    assert halfway.wait(20)
+    assert halfway.wait(60)
     told = job.told()
     assert told["state"] == "running" and told["name"] == NAME and 0 < told["done"] < told["total"] == len(whole)
     with pytest.raises(background.Busy, match=NAME):
         job.start("another", work)
     job.cancel()
     server.gate.set()
-    job.wait(20)
+    job.wait(60)
     assert job.told()["state"] == "cancelled" and parts(tmp_path)
     job.start(NAME, work)
-    job.wait(20)
+    job.wait(60)
     assert job.told() == {"name": NAME, "done": len(whole), "total": len(whole), "state": "done", "error": ""}
 
 
@@ -199,5 +199,5 @@ def test_a_job_that_fails_says_why(error, words):
 
     job = Background("a test")
     job.start("thing", work)
-    job.wait(20)
+    job.wait(60)
     assert job.told() == {"name": "thing", "done": 0, "total": 0, "state": "failed", "error": words}

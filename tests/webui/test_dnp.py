@@ -533,15 +533,21 @@ def test_progress_of_a_cached_run(host):
     waiting()
 
 
-@pytest.fixture
-def nothing_stays_behind(host):
-    def pictures():
-        shots = [host.txt2img(settings, prompt=RED, negative_prompt="blue", seed=90) for settings in (None, {}, DNP, {"dns": {}})]
-        return [shot.pixels[0].tobytes() for shot in shots], [shot.infotexts for shot in shots]
+def pictures(host):
+    """Pictures of every kind."""
+    shots = [host.txt2img(settings, prompt=RED, negative_prompt="blue", seed=90) for settings in (None, {}, DNP, {"dns": {}})]
+    return [shot.pixels[0].tobytes() for shot in shots], [shot.infotexts for shot in shots]
 
-    before = pictures()
+
+@pytest.fixture(scope="module")
+def as_ever(host):
+    return pictures(host)
+
+
+@pytest.fixture
+def nothing_stays_behind(host, as_ever):
     yield
-    assert pictures() == before
+    assert pictures(host) == as_ever
     assert progress(host)["state"]["job_count"] == 0
 
 

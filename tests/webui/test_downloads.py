@@ -144,7 +144,7 @@ def test_whose_leave_is_enough(inside, monkeypatch, clicked, open_to_others, all
     client = TestClient(app)
     for name, folder in (("ip-adapter_sdxl", "ipadapter"), ("CLIP-ViT-bigG-14", "clip_vision")):
         answer = client.post(ROOT + "/download", json={"name": name}, headers={"Origin": "http://testserver"} if clicked else {})
-        downloads.job.wait(20)
+        downloads.job.wait(60)
         if words:
             assert answer.status_code == 403 and words in answer.json()["detail"] and fetched == []
         else:
