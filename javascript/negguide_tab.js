@@ -19,7 +19,7 @@
             this.cells = new NegGuide.WorkbenchCells({use: (negative) => this.use(negative), send: (...what) => this.act(() => this.send(...what))});
             this.start = button("run", "Run", () => this.act(() => this.run()), "Make the strip's pictures, all from one seed");
             this.start.classList.add("negguide-primary");
-            this.stop = button("interrupt", "Interrupt", () => this.act(() => NegGuide.workbench.interrupt()), "End the strip; the pictures that are there stay");
+            this.stop = button("interrupt", "Interrupt", () => this.act(async() => this.told(await NegGuide.workbench.interrupt())), "End the strip; the pictures that are there stay");
             this.skip = button("skip", "Skip", () => this.act(() => NegGuide.workbench.skip()), "Leave out the picture that is being made");
             this.bar = element("progress", {max: 1, value: 0, "aria-label": "progress of the strip"});
             this.words = element("span", {className: "negguide-note", "data-progress": ""});
@@ -127,6 +127,11 @@
             this.timer = setTimeout(() => this.look(), this.looks++ < 5 ? SOON : EVERY);
         }
 
+        left(seconds) {
+            const {say} = NegGuide.dom;
+            return !seconds ? "" : seconds < 90 ? say("{} s left", Math.ceil(seconds)) : say("{} min left", Math.ceil(seconds / 60));
+        }
+
         /** How far the run is, as the host counts it. */
         told({state, done = 0, total = 0, waiting = false, ending = false, doing = "", host = {}}) {
             const {words, say} = NegGuide.dom;
@@ -148,7 +153,7 @@
             else if (busy && waiting) said.push(words("waits for its turn"), host.queue > 1 ? say("{} of {} in the queue", host.place, host.queue) : "");
             else if (busy && total) {
                 said.push(`${Math.min(done + 1, total)} / ${total}`, this.cells.run ? this.cells.words(doing.replace(/^NegGuide: /, "")) : "",
-                    `${Math.floor(100 * host.progress)} %`, host.eta ? say("{} s left", Math.ceil(host.eta)) : "");
+                    `${Math.floor(100 * host.progress)} %`, this.left(host.eta));
             }
             this.words.textContent = said.filter((one) => one).join(" · ");
         }

@@ -40,7 +40,7 @@ class Cell:
 
 def cells(form: Form, caption: Optional[str] = None) -> List[Cell]:
     """All cells, the one without the negative first. ``caption``: n* of the strip "four", once it is known: without it its first two."""
-    plain = Cell(PLAIN, "p" if form.strip == "four" else "without the negative", Settings(enabled=False), form.prompt, form.negative_prompt)
+    plain = Cell(PLAIN, said("p") if form.strip == "four" else said("without the negative"), Settings(enabled=False), form.prompt, form.negative_prompt)
     return [plain, *_STRIPS[form.strip](form, caption)]
 
 
@@ -79,14 +79,14 @@ def _formulas(form: Form, _caption: Optional[str]) -> List[Cell]:
     for formula in form.formulas:
         if formula == "stock":
             texts = ", ".join(text for text in (form.negative_prompt.strip(), form.negative.strip()) if text)
-            found.append(Cell("stock", NAMES[formula], Settings(enabled=False), form.prompt, texts))
+            found.append(Cell("stock", said(NAMES[formula]), Settings(enabled=False), form.prompt, texts))
         elif formula == "window":
             window = form.window if form.window != Window() else BAN
             found.append(_acting(form, "window", said("window {}", _ends(window)), window))
         elif formula == "loop":
             found.append(_removing(form, formula))
         else:
-            found.append(_acting(form, formula, NAMES[formula], form.window, formula))
+            found.append(_acting(form, formula, said(NAMES[formula]), form.window, formula))
     return found
 
 
@@ -96,7 +96,7 @@ def _removal(form: Form, _caption: Optional[str]) -> List[Cell]:
 
 def _removing(form: Form, name: str, **removal) -> Cell:
     settings = Settings(remove=Removal(text=form.negative, **removal))
-    return Cell(name, NAMES[name], settings, form.prompt, form.negative_prompt)
+    return Cell(name, said(NAMES[name]), settings, form.prompt, form.negative_prompt)
 
 
 def _ends(window: Window) -> str:
@@ -106,7 +106,7 @@ def _ends(window: Window) -> str:
 
 
 def _four(form: Form, caption: Optional[str]) -> List[Cell]:
-    found = [Cell(DNS, "DNS: away from p", Settings(dns=Dns()), form.prompt, "")]
+    found = [Cell(DNS, said("DNS: away from p"), Settings(dns=Dns()), form.prompt, "")]
     if caption is None:
         return found
     box = form.negative_prompt

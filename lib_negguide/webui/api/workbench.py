@@ -61,9 +61,10 @@ def workbench_state(preview: Optional[int] = None) -> Dict[str, Any]:
     last one seen in ``preview`` (-1: none), a live preview."""
     told, state = workbench_run.job.told(), shared.state
     ours = told["state"] == "running" and state.job == workbench_run.JOB
+    host = jobs.told(workbench_run.JOB, preview if ours else None)
     return {**told, "step": state.sampling_step if ours else 0, "steps": state.sampling_steps if ours else 0,
-            "doing": (state.textinfo or "") if ours else "", "waiting": told["state"] == "running" and not ours,
-            "ending": workbench_run.job.ending, "host": jobs.told(workbench_run.JOB, preview if ours else None)}
+            "doing": (state.textinfo or "") if ours else "", "waiting": told["state"] == "running" and host["place"] > 0,
+            "ending": workbench_run.job.ending, "host": host}
 
 
 def interrupt_workbench() -> Dict[str, Any]:

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import os
 from contextlib import closing
+from pathlib import Path
 
 import gradio as gr
 from fastapi import Body, Depends, FastAPI, HTTPException, Request
@@ -48,6 +50,12 @@ def _known(credentials: HTTPBasicCredentials = Depends(HTTPBasic())):
         raise HTTPException(401, "Incorrect username or password", headers={"WWW-Authenticate": "Basic"})
 
 
+def memory():
+    """Bytes of main memory that this process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {"ram": {"used": pages * os.sysconf("SC_PAGE_SIZE")}}
+
+
 class Api:
     def __init__(self, app: FastAPI, queue_lock):
         self.queue_lock = queue_lock
@@ -70,7 +78,7 @@ class Api:
         for path, endpoint in (("progress", self.progress), ("options", lambda: shared.opts.data), ("samplers", self.samplers),
                                ("schedulers", self.schedulers), ("sd-models", self.sd_models), ("scripts", self.scripts),
                                ("script-info", self.script_info), ("cmd-flags", lambda: vars(shared.cmd_opts)),
-                               ("upscalers", lambda: []), ("prompt-styles", lambda: list(shared.prompt_styles.styles.values())),
+                               ("memory", memory), ("upscalers", lambda: []), ("prompt-styles", lambda: list(shared.prompt_styles.styles.values())),
                                ("latent-upscale-modes", lambda: [{"name": name} for name in shared.latent_upscale_modes])):
             app.add_api_route("/sdapi/v1/" + path, endpoint, methods=["GET"], dependencies=guard)
         self.defaults = {runner: self._default_args(runner) for runner in (scripts.scripts_txt2img, scripts.scripts_img2img)}
