@@ -166,7 +166,7 @@
             const [low, high] = choice.colours === "run" ? [0, 255] : [Math.min(...values), Math.max(...values)];
             const canvas = element("canvas", {width, height});
             const pixels = new ImageData(width, height);
-            values.forEach((value, at) => pixels.data.set([...HEAT, 255 * MOST * (value - low) / Math.max(high - low, 1)], 4 * at));
+            values.forEach((value, at) => pixels.data.set([...HEAT, 255 * MOST * ((value - low) / Math.max(high - low, 1)) ** 2], 4 * at));
             canvas.getContext("2d").putImageData(pixels, 0, 0);
             const critical = word.critical === call;
             const about = say(critical ? "{}, call {}, critical" : "{}, call {}", word.word, this.told.calls[call] + 1);

@@ -139,13 +139,13 @@ def heatmaps(title: str, image, words: Sequence, sigmas: Sequence[float], calls:
 
 
 def overlay(image, heat: Sequence[Sequence[float]], side: int):
-    """The picture in grey, ``side`` pixels wide, red where ``heat`` (rows of values from 0 to 1) is high."""
+    """The picture in grey, ``side`` pixels wide, red by the square of ``heat`` (rows of values from 0 to 1), so that peaks show."""
     from PIL import Image
 
     size = (side, round(side * image.height / image.width))
     grey = image.convert("L").convert("RGB").resize(size, Image.BICUBIC)
     mask = Image.new("L", (len(heat[0]), len(heat)))
-    mask.putdata([round(210 * min(1.0, max(0.0, value))) for row in heat for value in row])
+    mask.putdata([round(210 * min(1.0, max(0.0, value)) ** 2) for row in heat for value in row])
     return Image.composite(Image.new("RGB", size, ACTS), grey, mask.resize(size, Image.BICUBIC))
 
 
