@@ -12,7 +12,7 @@ from lib_negguide import world
 from lib_negguide.errors import SettingsError
 from lib_negguide.presets import WINDOWS
 from lib_negguide.schedule import UNITS
-from lib_negguide.settings import Dnp, Negative, Settings, fields
+from lib_negguide.settings import Dnp, Negative, Settings, fields, is_number
 
 NEGATIVE_FORM = "TEXT[@WINDOW][*WEIGHT]"
 NEGATIVE_HELP = """\
@@ -34,6 +34,8 @@ HELP = {"captioner": "auto (the small model's own, blip-base for other models), 
         "scale": "How strongly to move away from the prompt (default: the guidance scale)"}
 
 LAST_SEED = 2**63 - 1
+MOST_SEEDS = 1_000_000
+"""In one command: a slip of the keys is not to fill the memory."""
 """Of torch's generators."""
 
 _NEGATIVE = re.compile(r"(?P<text>[^@]*?)(?:@(?P<window>[^@*]*))?(?:\*(?P<weight>[0-9.]+))?\Z", re.DOTALL)
@@ -96,6 +98,8 @@ def seeds(written: str) -> List[int]:
             raise argparse.ArgumentTypeError(f"{written!r} is not of the form 3, 1-8 or 1-4,9")
         if int(match[2] or match[1]) > LAST_SEED:
             raise argparse.ArgumentTypeError(f"{written!r}: seeds are whole numbers from 0 to {LAST_SEED}")
+        if len(numbers) + int(match[2] or match[1]) - int(match[1]) >= MOST_SEEDS:
+            raise argparse.ArgumentTypeError(f"{written!r}: at most {MOST_SEEDS:,} seeds in one command")
         numbers += range(int(match[1]), int(match[2] or match[1]) + 1)
     return numbers
 
@@ -263,6 +267,8 @@ def sampling(arguments, host) -> dict:
     for name in ("steps", "batch"):
         if getattr(arguments, name) < 1:
             raise SettingsError("--" + name, getattr(arguments, name), "a whole number from 1")
+    if arguments.cfg is not None and not (is_number(arguments.cfg) and arguments.cfg >= 0):
+        raise SettingsError("--cfg", arguments.cfg, "a number from 0")
     scale = arguments.cfg if arguments.cfg is not None else world.GUIDANCE if small else 7.5
     return {"steps": arguments.steps, "cfg_scale": scale, "sampler": arguments.sampler, "scheduler": arguments.scheduler,
             "size": arguments.size or usual, "batch_size": arguments.batch}

@@ -9,7 +9,7 @@ from typing import List, Optional
 from lib_negguide import plots, world
 from lib_negguide.commands import common
 from lib_negguide.errors import ModelError
-from lib_negguide.settings import Settings
+from lib_negguide.settings import Negative, Settings, parsed_as
 
 NEGATIVE = "mustache"
 WINDOW = "9:1.6"
@@ -40,7 +40,8 @@ def add(commands) -> None:
 
 
 def run(arguments) -> int:
-    negative = common.parse_negative(f"{arguments.negative}@{arguments.window}")
+    negative = parsed_as(Negative, {"text": arguments.negative, **common.parse_window(arguments.window)})
+    negative.check("window.")
     cases = (
         ("no negative", "the prompt alone", Settings()),
         ("stock negative", "in the whole run, as every host does", Settings(negatives=[{"text": negative.text}])),

@@ -36,7 +36,7 @@ def add(commands) -> None:
         description="Takes something out of what a prompt and a seed give; of photos, which are turned back into noise for that; or, "
                     "with a mask, of a part of them that is sampled anew.")
     parser.add_argument("thing", metavar="THING", help="what is to go, in the words of a negative prompt")
-    parser.add_argument("pictures", metavar="PICTURE", nargs="*", type=Path, help="photos; none: what prompt and seeds give")
+    parser.add_argument("pictures", metavar="PICTURE", nargs="*", type=Path, default=[], help="photos; none: what prompt and seeds give")
     parser.add_argument("--prompt", metavar="TEXT", help="what the picture shows (photos: by default a caption of each)")
     parser.add_argument("--captioner", metavar="CAPTIONER", default="auto", help=common.HELP["captioner"])
     parser.add_argument("--negative-prompt", default="", metavar="TEXT", help="the ordinary negative prompt (the box of a WebUI)")
@@ -92,7 +92,10 @@ class Made:
 
 def run(arguments) -> int:
     settings = settings_from(arguments)
-    pictures, mask = [_opened(path) for path in arguments.pictures], _opened(arguments.mask) if arguments.mask else None
+    if arguments.strength is not None and not arguments.pictures:
+        raise SettingsError("--strength", arguments.strength, "given beside pictures only: what prompt and seeds give begins as noise")
+    pictures = [_opened(path) for path in arguments.pictures]
+    mask = _opened(arguments.mask, "--mask") if arguments.mask else None
     host = common.load(arguments)
     options = {**common.sampling(arguments, host), "negative_prompts": arguments.negative_prompt}
     captioner, clip = _openers(arguments, host)
@@ -160,13 +163,13 @@ def _openers(arguments, host) -> Tuple:
     return captioner, partial(metrics.opened, arguments.clip, device=host.model.device, downloads=arguments.download)
 
 
-def _opened(path: Path):
+def _opened(path: Path, name: str = "PICTURE"):
     from PIL import Image
 
     try:
         return Image.open(path).convert("RGB")
     except OSError as error:
-        raise SettingsError("PICTURE", str(path), f"a picture that can be read: {error.strerror or 'not one'}") from None
+        raise SettingsError(name, str(path), f"a picture that can be read: {error.strerror or 'not one'}") from None
 
 
 def _save(arguments, host, made: Made, options) -> None:

@@ -23,6 +23,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from lib_negguide import plots, world
+from lib_negguide.errors import SettingsError
 from lib_negguide.hosts.embedded.host import EmbeddedHost, Run
 from lib_negguide.hosts.embedded.samplers import noise_levels, sampler
 from lib_negguide.image_prompt import prompt as image_prompt
@@ -404,7 +405,11 @@ def sheet(bench: Bench, measured: dict[str, dict], curves: dict[str, dict], path
 
 def run(arguments) -> int:
     """The command line's ``bench images``."""
-    bench, chosen = Bench(arguments), arguments.lines
+    chosen, known = arguments.lines, [line.key for line in lines()] + ["curves-drawing", "curves-text"]
+    for key in chosen:
+        if key not in known:
+            raise SettingsError("--lines", key, "some of " + ", ".join(known))
+    bench = Bench(arguments)
     measured, curves = {}, {}
     for line in lines():
         if not chosen or line.key in chosen:
