@@ -37,13 +37,14 @@ COSTS: Dict[str, str] = {
 
 class Detector(Protocol):
     """``gone`` and ``back``: its own thresholds; ``looks``: so many looks in a row below ``gone`` switch off;
-    ``needs_negative``: whether it looks at the removal's own prediction."""
+    ``needs_negative``: whether it looks at the removal's own prediction; ``graded``: whether presence is a matter of degree."""
 
     name: str
     gone: float
     back: float
     looks: int
     needs_negative: bool
+    graded: bool
 
     def presence(self, seen: Seen, pictures: Sequence[int]) -> torch.Tensor:
         """(K,) of these pictures of a call, higher where it is more surely there."""
@@ -60,28 +61,33 @@ class OnPictures(Protocol):
 
 
 class Presence:
-    """From the predictions alone: ||d_c - d_u||^2 / (||d_c - d_u||^2 + ||d_n - d_u||^2), 0 to 1.
+    """From the predictions alone: the cosine of e and d_c - d_u, -1 to 1. Does guidance lead to the thing, or away from it?
 
-    The presence signal ||d_c - d_u||^2 - ||d_c - d_n||^2 of 2606.29801 is 2 <d_c - d_u, d_n - d_u> - ||d_n - d_u||^2; of its
-    two parts the second tells nearly all. It falls with the noise level and grows with the size of the latent, and so does
-    ||d_c - d_u||^2; their ratio r does not, in eps and in x0 form alike. While the thing forms, the empty prompt's
-    picture of this noise shows it too and the negative asks for little else (r about 3); where it does not, the negative
-    has to bring it about (r 10 to 70). This is 1 / (1 + r); off at r = 25, on again at r = 10.
+    e is what the thing's words change in the prompt's prediction; d_c - d_u is where guidance goes. A cosine knows no noise level
+    and no size of the latent, in eps and in x0 form alike. In the small world, of pictures that come to show a thing and others, it
+    tells 81 to 99 of 100 pairs apart at the first call (shapes: 54, and 70 from the fourth on). It is a matter of degree: so
+    is how strongly the removal acts (the optimal weight of a negative also grows with the thing's posterior: 2410.14398).
     """
 
-    name, needs_negative, looks = "presence", True, 1
-    gone, back = 0.0385, 0.09
+    name, needs_negative, looks, graded = "presence", True, 1, True
+    gone, back = 0.0, 0.075
+    KEPT = -0.1, 0.0
+    """``gone`` and ``back`` where the rest of the picture is kept: nothing is lost there by acting longer."""
+
+    def __init__(self, kept: bool = False):
+        if kept:
+            self.gone, self.back = self.KEPT
 
     def presence(self, seen: Seen, pictures: Sequence[int]) -> torch.Tensor:
-        towards, away = (part.square().sum((1, 2, 3)) for part in seen.differences(pictures))
-        tiny = torch.finfo(torch.float32).tiny
-        return towards / (towards + away).clamp_min(tiny)
+        towards, words = seen.differences(pictures)
+        lengths = (towards.square().sum((1, 2, 3)) * words.square().sum((1, 2, 3))).sqrt()
+        return (towards * words).sum((1, 2, 3)) / lengths.clamp_min(torch.finfo(torch.float32).tiny)
 
 
 class Preview:
     """What detectors that look at pictures share."""
 
-    needs_negative, looks = False, 1
+    needs_negative, looks, graded = False, 1, False
 
     def presence(self, seen: Seen, pictures: Sequence[int]) -> torch.Tensor:
         if seen.preview is None:
@@ -166,7 +172,7 @@ def opened(removal: Removal, *, captioner: Optional[Open] = None, clip: Optional
         with (captioner or _captioner)() as talker:
             yield lambda prompts: Caption(talker, removal.text)
     else:
-        yield attention if name == "attention" else lambda prompts: Presence()
+        yield attention if name == "attention" else lambda prompts: Presence(removal.keeps)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, List, Optional, Protocol
 
 import torch
@@ -75,11 +76,16 @@ class Mapped:
 
 
 class Object(Mapped):
-    """Where the predictions with and without the thing differ: ||d_n - d_u|| over the channels of each cell.
+    """Where the thing's words change the prompt's prediction: ||e|| over the channels of each cell.
 
-    Where it is not, the negative asks for nothing that the empty prompt would not give anyway. In eps and in x0 alike, since
-    a call's differences are multiples of each other there.
+    In eps and in x0 alike, since a call's differences are multiples of each other there.
     """
+
+    THRESHOLD, KEPT = 0.6, 0.45
+    """``KEPT``: where the rest of the picture is kept, which lets the thing's neighbourhood give way, too."""
+
+    def __init__(self, kept: bool = False):
+        super().__init__(self.KEPT if kept else self.THRESHOLD)
 
     def map(self, seen: Seen, pictures: List[int]) -> torch.Tensor:
         return blurred(seen.differences(pictures)[1].square().sum(1, keepdim=True).sqrt())
@@ -114,7 +120,7 @@ def make(removal: Removal, within: Optional[torch.Tensor] = None) -> Region:
         if within is None:
             raise SettingsError("remove.mask", removal.mask, "a mask, where the region is mask")
         return Painted(within)
-    region: Any = {"object": Object, "attention": Attended, "everywhere": Everywhere}[removal.region]()
+    region: Any = {"object": partial(Object, removal.keeps), "attention": Attended, "everywhere": Everywhere}[removal.region]()
     return region if within is None else Within(region, within)
 
 

@@ -2,10 +2,12 @@
 
 Ban et al. (ECCV 2024, 2406.02965) delay a negative, so that the background forms before it acts, and find its end by
 sampling again and again. Here a detector looks at each call what is forming: the negative is on while the thing is
-there and off when it has gone, with hysteresis, inside bounds in sigma, for each picture of a batch by itself. It acts in
-a region only, by prediction: guidance is cfg(d_c, d_u + w M (d_n - d_u), s) with the region M and the strength w.
+there and off when it has gone, inside bounds in sigma, for each picture of a batch by itself. It acts in a region only, by
+prediction: guidance is cfg(d_c, d_u + w M e, s) with the region M, the strength w, and e what the thing's words change in the
+prompt's own prediction (:func:`lib_negguide.wording.beside`): d("a portrait, glasses") - d("a portrait"). Unlike "glasses"
+against the empty prompt that is local from the first call on, when the picture as a whole is not yet decided.
 
-Nothing here knows a host: it asks which pictures' negative is wanted at a call (:meth:`Removing.wants`), predicts that,
+Nothing here knows a host: it asks for which pictures e is wanted at a call (:meth:`Removing.wants`), predicts that,
 and adds what :meth:`Removing.change` gives to the prompt's prediction. The search of Ban et al. is :func:`exhaustive`.
 """
 
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 CRITICAL = 0.19
 """The critical step of a noun as a share of the run: [0.19, 0.25] of N by the curves of Ban et al."""
 
+MOST = 2.0
+"""So many times the strength, at most, acts where a detector of degrees is surest."""
+
 T = TypeVar("T")
 
 
@@ -38,11 +43,11 @@ T = TypeVar("T")
 class Seen:
     """What a host shows at one model call, to be thrown away after it.
 
-    ``scale``: of guidance; ``d_c``, ``d_u``, ``d_n``: predictions of the prompt (what guidance goes towards, where parts are
-    joined by AND), of the planned unconditional condition and of the removal's negative, (B, C, h, w), all as x0, or all
-    as eps (``is_eps``); ``wanted``: for which pictures ``d_n`` was predicted. Its other rows mean nothing (:meth:`of` makes
-    them ``d_u``'s). ``x``: (B, C, h, w), what was predicted from. ``preview``: x0 of these pictures guided as if nothing were
-    removed, decoded; ``attention``: maps (K, 1, h', w') from 0 to 1 of how much these pictures attend to the removal's words.
+    ``scale``: of guidance; ``d_c``, ``d_u``: predictions of the prompt (what guidance goes towards, where parts are joined by
+    AND) and of the planned unconditional condition; ``words``: e, what the removal's words change in the prompt's prediction.
+    All (B, C, h, w), as x0, or all as eps (``is_eps``). ``wanted``: of which pictures ``words`` was predicted; its other rows mean
+    nothing (:meth:`of` makes them 0). ``x``: (B, C, h, w), what was predicted from. ``preview``: x0 of these pictures guided as if
+    nothing were removed, decoded; ``attention``: maps (K, 1, h', w') from 0 to 1 of how much these pictures attend to the words.
     """
 
     sigma: float
@@ -50,7 +55,7 @@ class Seen:
     scale: float
     d_c: torch.Tensor
     d_u: torch.Tensor
-    d_n: torch.Tensor
+    words: torch.Tensor
     wanted: Sequence[bool]
     x: Optional[torch.Tensor] = None
     is_eps: bool = False
@@ -58,30 +63,30 @@ class Seen:
     attention: Optional[Callable[[List[int]], torch.Tensor]] = None
 
     @classmethod
-    def of(cls, sigma: float, call: int, scale: float, d_c: torch.Tensor, d_u: torch.Tensor, d_n: Optional[torch.Tensor],
+    def of(cls, sigma: float, call: int, scale: float, d_c: torch.Tensor, d_u: torch.Tensor, words: Optional[torch.Tensor],
            wanted: Sequence[bool], **more) -> Seen:
-        """With ``d_n`` of the wanted pictures only, (K, C, h, w), in their order; ``None`` for none."""
-        whole = d_u
+        """With ``words`` of the wanted pictures only, (K, C, h, w), in their order; ``None`` for none."""
+        whole = torch.zeros_like(d_u)
         if any(wanted):
-            whole = d_u.clone()
-            whole[torch.tensor(list(wanted), device=d_u.device)] = d_n.to(d_u)
+            whole[torch.tensor(list(wanted), device=d_u.device)] = words.to(d_u)
         return cls(sigma, call, scale, d_c, d_u, whole, wanted, **more)
 
     def differences(self, pictures: Sequence[int]) -> Tuple[torch.Tensor, torch.Tensor]:
-        """(d_c - d_u, d_n - d_u) of these pictures, (K, C, h, w) float32."""
+        """(d_c - d_u, e) of these pictures, (K, C, h, w) float32."""
         rows = list(pictures)
-        d_u = self.d_u[rows].float()
-        return self.d_c[rows].float() - d_u, self.d_n[rows].float() - d_u
+        return self.d_c[rows].float() - self.d_u[rows].float(), self.words[rows].float()
 
 
 @dataclass
 class _Picture:
     """One picture's state. ``on``: ``None`` before anybody looked; ``low``: looks in a row at which it seemed gone.
 
-    ``looked``: the call of the last look; ``predicted``: of the negative's last prediction and its noise level, while it acts.
+    ``share``: of the strength, where the detector's presence is a matter of degree. ``looked``: the call of the last look;
+    ``predicted``: of e's last prediction and its noise level, while it acts.
     """
 
     on: Optional[bool] = None
+    share: float = 1.0
     low: int = 0
     looked: Optional[int] = None
     predicted: Optional[Tuple[int, float]] = None
@@ -92,7 +97,14 @@ class _Picture:
     def predicts(self, call: int, every: int) -> bool:
         return self.on is not False and (self.predicted is None or call - self.predicted[0] >= every)
 
+    def graded(self, call: int, presence: float, gone: float, back: float) -> None:
+        """Nothing up to ``gone``, the whole strength at ``back``, and so on up to :data:`MOST` times it."""
+        self.looked = call
+        self.share = min(max(presence - gone, 0.0) / max(back - gone, 1e-6), MOST)
+        self.on = self.share > 0.0
+
     def saw(self, call: int, presence: float, gone: float, back: float, looks: int) -> None:
+        """On or off, with hysteresis."""
         self.looked = call
         if self.on is False:
             if presence > back:
@@ -109,7 +121,7 @@ class Removing:
 
     ``removal``: with its bounds in sigma. ``detector``: says at each look how much each picture shows it; ``None``: nobody
     looks, it acts from start to stop. ``region``: where. Looks and predictions come at every so many calls, as ``removal``
-    says; between them what was predicted last acts on: the difference of x0 that the negative makes.
+    says; between them what was predicted last acts on: the difference of x0 that the words make.
 
     At each call a host asks :meth:`wants`, then :meth:`change`; then ``record`` is what was done there (for the trace; ``None``
     outside the bounds), and ``mask`` (B, 1, h, w) where it acted last (``None`` while it never has). With an anchor or a photo
@@ -119,7 +131,7 @@ class Removing:
     def __init__(self, removal: Removal, count: int, detector: Optional[Detector], region: Region):
         self.removal, self.count, self.detector, self.region = removal, count, detector, region
         self.gone, self.back = thresholds(removal, detector)
-        self.grows = removal.anchor or removal.photo
+        self.grows = removal.keeps
         self.mask: Optional[torch.Tensor] = None
         self.record: Optional[RemovalCall] = None
         self._pictures = [_Picture() for _ in range(count)]
@@ -131,7 +143,7 @@ class Removing:
         return strength(sigma, r.start, r.stop, r.weight, r.curve, r.points)
 
     def wants(self, sigma: float, call: int) -> List[bool]:
-        """For which pictures the negative is to be predicted at this call: where it acts, or its prediction is looked at."""
+        """For which pictures e is to be predicted at this call: where it acts, or is looked at."""
         if not self.strength(sigma):
             return [False] * self.count
         needs, every = self.detector is not None and self.detector.needs_negative, self.removal.every
@@ -146,6 +158,7 @@ class Removing:
         presence = self._look(seen)
         difference = self._differences(seen)
         acting = [picture.on is not False and picture.predicted is not None for picture in self._pictures]
+        weights = [weight * picture.share * one for picture, one in zip(self._pictures, acting)]
         delta, shares = None, [0.0] * self.count
         if any(acting):
             on = torch.tensor(acting, device=seen.d_u.device)[:, None, None, None]
@@ -156,13 +169,14 @@ class Removing:
             else:
                 self.mask = mask
             shares = mask.float().mean((1, 2, 3)).tolist()
-            delta = formulas.regional(difference, seen.scale, weight * mask)
-        self.record = RemovalCall(tuple(weight * one for one in acting), tuple(presence), tuple(shares), tuple(map(bool, seen.wanted)))
+            strengths = torch.tensor(weights, device=seen.d_u.device, dtype=mask.dtype)[:, None, None, None]
+            delta = formulas.regional(difference, seen.scale, strengths * mask)
+        self.record = RemovalCall(tuple(weights), tuple(presence), tuple(shares), tuple(map(bool, seen.wanted)))
         return delta
 
     def _differences(self, seen: Seen) -> torch.Tensor:
-        """d_n - d_u of each picture, as predicted now or last; those of x0 stay, and those of eps grow as the noise falls."""
-        new = seen.d_n - seen.d_u
+        """e of each picture, as predicted now or last; those of x0 stay, and those of eps grow as the noise falls."""
+        new = seen.words
         if self._difference is None:
             self._difference = torch.zeros_like(new)
         for number, (picture, wanted) in enumerate(zip(self._pictures, seen.wanted)):
@@ -190,8 +204,11 @@ class Removing:
         looking = [number for number, picture in enumerate(self._pictures) if picture.looks(seen.call, self.removal.every)]
         if looking:
             for number, value in zip(looking, self.detector.presence(seen, looking).tolist()):
-                presence[number] = value
-                self._pictures[number].saw(seen.call, value, self.gone, self.back, self.detector.looks)
+                presence[number], picture = value, self._pictures[number]
+                if self.detector.graded:
+                    picture.graded(seen.call, value, self.gone, self.back)
+                else:
+                    picture.saw(seen.call, value, self.gone, self.back, self.detector.looks)
         return presence
 
 

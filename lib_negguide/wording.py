@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Tuple
 
 _NETWORK = re.compile(r"<[^<>]*>")
 _AND = re.compile(r"\bAND\b")
@@ -45,6 +46,18 @@ def without(prompt: str, words: str) -> str:
                 shorter = _without(plain(prompt), pattern)
             prompt = shorter
     return prompt
+
+
+def beside(prompt: str, words: str) -> Tuple[str, bool]:
+    """The prompt with a thing's words behind it, ``False``; of one that names the thing the prompt without them, ``True``.
+
+    Of parts joined by AND it is the first one, without its weight.
+    """
+    first = _PART.match(_AND.split(prompt)[0]).group(1).strip() if _AND.search(prompt) else prompt
+    bare = without(first, words)
+    if bare != first:
+        return bare, True
+    return ", ".join(text for text in (first.rstrip(" ,"), words) if text), False
 
 
 def _without(prompt: str, pattern: str) -> str:

@@ -95,7 +95,7 @@ class Attention:
     Thresholds from 96 portraits of the small world, calls 6 to 10 of 30; other models and words want their own.
     """
 
-    name, needs_negative, looks = "attention", False, 2
+    name, needs_negative, looks, graded = "attention", False, 2, False
     gone, back = 0.85, 0.88
 
     def __init__(self, watch: Watch):

@@ -105,6 +105,11 @@ def check_rows(schedules: Sequence[Any], host: Any) -> None:
         raise HostError(f"NegGuide: the host samples {rows} pictures but names {len(schedules)} negative prompts")
 
 
+def first_rows(parts: Sequence[Sequence[Any]]) -> List[int]:
+    """Among the rows of all prompts' parts (several with AND), the number of each picture's first."""
+    return [sum(len(before) for before in parts[:picture]) for picture in range(len(parts))]
+
+
 def delta_weights(weights: Sequence[float]) -> List[float]:
     """a_i with sum_i w_i a_i = 1: how much of a change of guidance each part of an AND prompt gets.
 

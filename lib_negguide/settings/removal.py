@@ -22,34 +22,34 @@ class Removal(Window):
     text: str = pydantic.Field(
         ..., title="Remove", allowed="a text that is not empty", help="What is to go, in the words of a negative prompt: glasses.")
     start: Optional[float] = pydantic.Field(
-        9.0, ge=0, title="Start", allowed="a number from 0, or null for the first step",
+        None, ge=0, title="Start", allowed="a number from 0, or null for the first step",
         help="Noise level, fraction of the run or step from which it may act. Later, more of the picture stays and less goes.")
     stop: Optional[float] = pydantic.Field(
-        2.0, ge=0, title="Stop", allowed="a number from 0, or null for the last step",
+        1.5, ge=0, title="Stop", allowed="a number from 0, or null for the last step",
         help="Where it ceases at the latest: what is there by then stays, and what is not there does not come.")
     weight: float = pydantic.Field(
         2.0, ge=0, le=4, step=0.05, title="Strength", allowed="a number from 0 to 4",
-        help="How strongly it is pushed away where it is. 1: as an ordinary negative prompt.")
+        help="How strongly it is pushed away where it is; the detector presence doubles it where the thing is surest.")
     search: str = pydantic.Field(
         "loop", title="When", choices=SEARCHES,
         help="loop: from start until it is gone, by each picture's own signal. window: from start to stop. "
              "exhaustive: windows of growing length, a whole sampling each, until it is gone (Ban et al.).")
     detector: str = pydantic.Field(
         "presence", title="Detector", choices=DETECTORS,
-        help="Who says whether it is there. presence: the predictions themselves. attention: how much the picture attends to its words. "
+        help="Who says whether it is there. presence: whether guidance leads to it. attention: how much the picture attends to its words. "
              "clip: CLIP on a preview. caption: a captioner on a preview.")
     every: int = pydantic.Field(
         2, ge=1, le=20, step=1, title="Look every", allowed="a whole number from 1 to 20",
-        help="Look, and predict the negative, at every so many calls; between them what was seen last holds.")
+        help="Look, and predict what its words change, at every so many calls; between them what was seen last holds.")
     gone: Optional[float] = pydantic.Field(
         None, title="Gone below", allowed="a number, or null for the detector's own",
-        help="Presence below which it counts as gone, in the detector's unit. Empty: the detector's own.")
+        help="Presence up to which it counts as gone, in the detector's unit. Empty: the detector's own.")
     back: Optional[float] = pydantic.Field(
         None, title="Back above", allowed="a number, or null for the detector's own",
-        help="Presence above which it is back, in the detector's unit; at least that of Gone below.")
+        help="Presence from which it is back, in the detector's unit; at least that of Gone below.")
     region: str = pydantic.Field(
         "object", title="Where", choices=REGIONS,
-        help="object: where the predictions with and without it differ. attention: where the picture attends to its words. "
+        help="object: where its words change the prediction. attention: where the picture attends to its words. "
              "mask: in the painted mask. everywhere: in the whole picture.")
     mask: str = pydantic.Field(
         "", title="Mask", allowed="a picture as base64, as a data URL or as the reference (sha256:…) of a stored one",
@@ -88,6 +88,11 @@ class Removal(Window):
         if not value.strip():
             raise ValueError("empty")
         return value.strip()
+
+    @property
+    def keeps(self) -> bool:
+        """Is what lies outside the region put back at each call?"""
+        return self.anchor or self.photo
 
     def check(self, path: str) -> None:
         """Rules between fields; raises :class:`SettingsError` naming the field under ``path``."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lib_negguide import world
+from lib_negguide import formulas, world
 from lib_negguide.captioners import FixedText
 from lib_negguide.detectors import Presence
 from lib_negguide.errors import NegGuideError, SettingsError
@@ -18,7 +18,7 @@ from tests.world.ban import REGIONS
 from tests.world.judge import Judge
 
 OPTIONS = {"steps": 6, "cfg_scale": 4.0, "size": world.SIZE}
-HAT = {"text": "hat", "start": 9.0, "stop": 1.0}
+HAT = {"text": "hat", "start": 9.0, "stop": 1.0, "gone": -1.0}  # always there: what an untrained model says means nothing
 ALL_SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M", "DDIM")
 
 
@@ -78,18 +78,25 @@ def test_a_picture_without_it_stays_nearly_as_it_is(glasses):
 
 def test_its_price(glasses):
     _, _, removed = glasses
-    assert [removed.result.evaluations(picture) for picture in range(8)] == [2 * 12 + 2] * 8
-    assert removed.result.trace.extra_evaluations == 2
+    assert [removed.result.evaluations(picture) for picture in range(8)] == [2 * 12 + 3] * 8
+    assert removed.result.trace.extra_evaluations == 3
 
 
-def test_it_ends_when_it_has_gone(glasses):
-    """Not all pictures are done at the same call, and their presence says why."""
-    trace = glasses[2].result.trace
-    ends = {trace.removing(picture)[-1] for picture in range(8)}
-    assert len(ends) > 1 and max(ends) < 8
+def test_it_acts_where_guidance_leads_to_it(glasses):
+    """As strongly as its presence says; more, in sum, in pictures that would show it."""
+    trace, spent = glasses[2].result.trace, []
     for picture in range(8):
-        last = [call.removal.presence[picture] for call in trace.calls if call.removal and call.removal.presence[picture] is not None][-1]
-        assert (last < 0.0385) == (trace.removing(picture)[-1] < max(ends))
+        strength, spent_here = 0.0, 0.0
+        for call in trace.calls:
+            if call.removal is None:
+                continue
+            seen = call.removal.presence[picture]
+            if seen is not None:
+                strength = 2.0 * min(max(seen, 0.0) / Presence.back, 2.0)
+            assert call.removal.strengths[picture] == pytest.approx(strength)
+            spent_here += strength
+        spent.append(spent_here)
+    assert sum(spent[:4]) > 1.5 * sum(spent[4:])
 
 
 @pytest.mark.parametrize("off", [{"enabled": False, "remove": HAT}, {"remove": {**HAT, "weight": 0}}, {"remove": {**HAT, "start": 60, "stop": 50}}])
@@ -119,7 +126,7 @@ def test_only_the_wanted_rows_are_predicted(host, fields):
             return [next(said) for _ in images]
 
     with rows_of(host) as rows:
-        result = made(host, {**HAT, **fields}, open_captioner=lambda: given(Talker()), mask=Image.new("L", world.SIZE, 255))
+        result = made(host, {**HAT, "gone": None, **fields}, open_captioner=lambda: given(Talker()), mask=Image.new("L", world.SIZE, 255))
     spent = [sum(call.removal.predicted) if call.removal else 0 for call in result.trace.calls]
     assert rows == [4 + extra for extra in spent] and sum(spent)
     assert sum(result.evaluations(picture) for picture in range(2)) == sum(rows)
@@ -130,37 +137,78 @@ def given(what):
     yield what
 
 
-def test_a_weight_of_one_everywhere_is_the_negative_beside_the_box(host):
-    """Acting at every call with strength 1 in the whole picture, it stands where the joined text would."""
-    remove = {"text": "hat", "start": None, "stop": None, "weight": 1, "every": 1, "detector": "caption", "region": "everywhere"}
-    beside = made(host, remove, box="mustache", open_captioner=lambda: given(FixedText("a hat")))
-    joined = made(host, box="mustache, hat")
-    assert (beside.images - joined.images).abs().max() < 2e-3
-    assert beside.trace.removing(0) == list(range(6))
+ALWAYS = {"text": "hat", "start": None, "stop": None, "every": 1, "detector": "caption", "region": "everywhere"}
+
+
+def test_what_it_takes_away_is_what_the_words_change_in_the_prompt(host):
+    """Everywhere and at every call, it stands beside the empty prompt in the unconditional place."""
+    both, scale = [world.PROMPT, "a person"], OPTIONS["cfg_scale"]
+    own = made(host, {**ALWAYS, "weight": 0.5}, prompts=both, open_captioner=lambda: given(FixedText("a hat")))
+    run = host.prepare(both, (3, 4), **OPTIONS)
+    c, u, q = (host.model.encode(texts, negative) for texts, negative in (
+        (both, False), (["", ""], True), ([f"{prompt}, hat" for prompt in both], False)))
+
+    def guided(x, sigma):
+        d_c, d_u, d_q = run.guidance.predict(x, sigma, [c, u, q])
+        return formulas.cfg(d_c, d_u + 0.5 * (d_q - d_c), scale)
+
+    x = run.latents
+    with host.threads(), torch.no_grad():
+        for sigma, lower in zip(run.sigmas[:-1], run.sigmas[1:]):  # Euler's steps
+            x = x + (x - guided(x, sigma)) / sigma * (lower - sigma)
+        expected = host.pictures(run, x)
+    assert (own.images - expected).abs().max() < 2e-3
+    assert own.trace.removing(0) == list(range(6))
+
+
+def test_of_a_prompt_that_names_it_the_rest_is_what_it_is_compared_with(host):
+    """"... with a hat" without its words; what they change has the same sign."""
+    named, bare = f"{world.PROMPT} with a hat", world.PROMPT
+    spoken = []
+    encode = host.model.encode
+    host.model.encode = lambda prompts, negative=False: spoken.append((list(prompts), negative)) or encode(prompts, negative)
+    try:
+        run = host.prepare([named], [3], Settings.parse({"remove": {**ALWAYS, "weight": 1}}), detector=There(), **OPTIONS)
+        seen, change = [], run.guidance.removing.change
+        run.guidance.removing.change = lambda one: seen.append(one) or change(one)
+        with host.threads():
+            run.between(run.latents, 0, 1)
+    finally:
+        del host.model.encode
+    assert ([bare], False) in spoken
+    with host.threads(), torch.no_grad():
+        d_named, d_bare = run.guidance.predict(run.latents, run.sigmas[0], [encode([named]), encode([bare])])
+    torch.testing.assert_close(seen[0].words, d_named - d_bare, rtol=0, atol=1e-4)
+
+
+class There(Presence):
+    """It is in the second picture, and in the others at the first call."""
+
+    graded, gone, back = False, 0.3, 0.6
+
+    def presence(self, seen, pictures):
+        return torch.tensor([float(picture == 1 or seen.call < 1) for picture in pictures])
 
 
 def test_sdxl_with_its_pooled_conditions(untrained, tmp_path):
-    """Its empty condition is zeros; of two pictures the second's negative alone is predicted at the last calls."""
+    """Of two pictures the second's words alone act at the last calls; its pooled condition is that of its own text."""
     shutil.copytree(untrained / "tokenizer", tmp_path / "tokenizer")
     layouts.write_sdxl(untrained / world.NAME, tmp_path / "xl.safetensors")
     host = EmbeddedHost.load(tmp_path / "xl.safetensors")
 
-    class There(Presence):
-        def presence(self, seen, pictures):
-            return torch.tensor([float(picture == 1 or seen.call < 1) for picture in pictures])
-
-    def latents(remove, box=""):
-        run = host.prepare([world.PROMPT] * 2, [3, 4], Settings.parse({"remove": remove} if remove else {}), box, detector=There(), **OPTIONS)
+    def latents(remove, seeds):
+        run = host.prepare([world.PROMPT] * len(seeds), seeds, Settings.parse({"remove": remove} if remove else {}), detector=There(), **OPTIONS)
         return run.between(run.latents), run.guidance.trace
 
-    found, trace = latents({**HAT, "start": None, "stop": None, "weight": 1, "every": 1, "region": "everywhere"})
-    joined, plain = latents(None, "hat")[0], latents(None)[0]
-    torch.testing.assert_close(found[1], joined[1], rtol=0, atol=2e-3)
-    assert trace.removing(0) == [0] and (found[0] - plain[0]).abs().max() > 1e-4 and (found[1] - plain[1]).abs().max() > 1e-2
+    remove = {**ALWAYS, "detector": "presence", "weight": 1}
+    (found, trace), plain = latents(remove, [3, 4]), latents(None, [3, 4])[0]
+    torch.testing.assert_close(found[:1], latents(remove, [3])[0], rtol=0, atol=2e-3)
+    assert trace.removing(0) == [0] and trace.removing(1) == list(range(6))
+    assert (found[0] - plain[0]).abs().max() > 1e-4 and (found[1] - plain[1]).abs().max() > 1e-2
 
 
 def test_the_window_of_the_box_does_not_matter_to_it(host):
-    """What it takes away is its own words' part: where the box does not act, the negative is its text alone."""
+    """What it takes away is what its own words change in the prompt, whatever else is a negative."""
     texts = []
     encode = host.model.encode
 
@@ -173,7 +221,7 @@ def test_the_window_of_the_box_does_not_matter_to_it(host):
         made(host, HAT, box="mustache", **{"negatives": [{"text": "glasses", "start": 4.0}]}, seeds=(3,))
     finally:
         del host.model.encode
-    assert {"mustache, hat", "mustache, glasses, hat"} <= set(texts) and "hat" not in texts
+    assert f"{world.PROMPT}, hat" in texts and not any("hat" in text for text in texts if not text.startswith(world.PROMPT))
 
 
 def test_a_picture_does_not_depend_on_its_batch(host):

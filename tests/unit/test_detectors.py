@@ -18,8 +18,8 @@ def remove(**fields):
     return Settings.parse({"remove": {"text": "hat", **fields}}).remove
 
 
-def seen(d_c, d_u, d_n, **more):
-    return Seen.of(2.0, 0, 5.0, d_c, d_u, d_n, [True] * len(d_u), **more)
+def seen(d_c, d_u, words, **more):
+    return Seen.of(2.0, 0, 5.0, d_c, d_u, words, [True] * len(d_u), **more)
 
 
 @pytest.fixture
@@ -28,20 +28,20 @@ def predictions():
     return [torch.randn(3, 4, 8, 8, generator=generator) for _ in range(3)]
 
 
-def test_presence_is_high_where_the_negative_asks_for_little(predictions):
-    d_c, d_u, d_n = predictions
-    away = d_n - d_u
-    ratio = (d_c - d_u)[0].norm() / away[0].norm()
-    there = [float(Presence().presence(seen(d_c, d_u, d_u + ratio * r**0.5 * away), [0])) for r in (0.0, 1.0, 3.0, 20.0)]
-    assert there == pytest.approx([1.0, 0.5, 0.25, 1 / 21], rel=1e-4)
+def test_presence_is_whether_guidance_leads_to_the_thing(predictions):
+    d_c, d_u, _ = predictions
+    towards, other = d_c - d_u, torch.randn(3, 4, 8, 8)
+    aside = other - (other * towards).sum((1, 2, 3), keepdim=True) / towards.square().sum((1, 2, 3), keepdim=True) * towards
+    found = [Presence().presence(seen(d_c, d_u, words), [0, 2]) for words in (0.01 * towards, aside, -3 * towards)]
+    torch.testing.assert_close(torch.stack(found), torch.tensor([[1.0, 1.0], [0.0, 0.0], [-1.0, -1.0]]), rtol=1e-4, atol=1e-4)
 
 
 def test_presence_has_no_unit(predictions):
     """The same in eps and x0 form, at any noise level, and for a latent twice as large."""
-    d_c, d_u, d_n = predictions
-    plain = Presence().presence(seen(d_c, d_u, d_n), [0, 1, 2])
+    d_c, d_u, words = predictions
+    plain = Presence().presence(seen(d_c, d_u, words), [0, 1, 2])
     x, sigma = torch.randn(3, 4, 8, 8), 3.7
-    in_x0 = Presence().presence(seen(*(x - sigma * eps for eps in predictions)), [0, 1, 2])
+    in_x0 = Presence().presence(seen(x - sigma * d_c, x - sigma * d_u, -sigma * words), [0, 1, 2])
     larger = Presence().presence(seen(*(p.repeat_interleave(2, 2).repeat_interleave(2, 3) for p in predictions)), [0, 1, 2])
     halves = Presence().presence(seen(*(p.half() for p in predictions)), [0, 1, 2])
     torch.testing.assert_close(in_x0, plain, rtol=1e-4, atol=1e-5)

@@ -14,7 +14,7 @@ SCALE = 5.0
 class Told:
     """A detector that says what it is told: a row of numbers a call, one a picture."""
 
-    name, gone, back, looks, needs_negative = "told", 0.3, 0.6, 1, True
+    name, gone, back, looks, needs_negative, graded = "told", 0.3, 0.6, 1, True, False
 
     def __init__(self, presence, **changed):
         self._presence, self.asked = presence, []
@@ -57,8 +57,8 @@ def walk(loop, sigmas=SIGMAS, predictions=None, scale=SCALE, is_eps=False):
     records, changes = [], []
     for call, sigma in enumerate(sigmas):
         wanted = loop.wants(sigma, call)
-        d_c, d_u, d_n = predictions or [torch.full((loop.count, 4, 4, 4), value) for value in (3.0, 1.0, 2.0)]
-        rows = d_n[[i for i, wants in enumerate(wanted) if wants]] if any(wanted) else None
+        d_c, d_u, words = predictions or [torch.full((loop.count, 4, 4, 4), value) for value in (3.0, 1.0, 2.0)]
+        rows = words[[i for i, wants in enumerate(wanted) if wants]] if any(wanted) else None
         changes.append(loop.change(Seen.of(sigma, call, scale, d_c, d_u, rows, wanted, is_eps=is_eps)))
         records.append(loop.record)
     return records, changes
@@ -95,6 +95,22 @@ def test_a_detector_may_want_several_looks_before_it_is_gone():
     assert on(walk(loop)[0]) == "xxxx..xx.."
 
 
+def test_where_presence_is_a_matter_of_degree_so_is_the_strength():
+    """Nothing up to gone, all of it at back, twice that at most, and so in each picture."""
+    presence = [(0.29, 0.9), (0.45, 0.0), (0.6, 0.6), (0.75, -1.0), (5.0, 0.45)]
+    loop = removing(detector=Told(presence, graded=True), count=2, weight=1.5)
+    records, changes = walk(loop, SIGMAS[:5])
+    assert [record.strengths[0] for record in records] == pytest.approx([0.0, 0.75, 1.5, 2.25, 3.0])
+    assert [record.strengths[1] for record in records] == pytest.approx([3.0, 0.0, 1.5, 0.0, 0.75])
+    assert not changes[0][0].any()
+    torch.testing.assert_close(changes[0][1], 4.0 * changes[4][1])
+
+
+def test_a_strength_by_degrees_holds_between_looks():
+    loop = removing(detector=Told([(0.45,)] * 10, graded=True), every=3, weight=2.0)
+    assert [record.strengths[0] for record in walk(loop)[0]] == pytest.approx([1.0] * 10)
+
+
 def test_outside_its_bounds_nobody_looks_and_nothing_is_predicted():
     loop = removing([0.9] * 10, start=6.0, stop=1.0)
     records, changes = walk(loop)
@@ -114,15 +130,15 @@ def test_each_picture_has_a_loop_of_its_own():
         assert on(alone) == on(records, picture)
 
 
-def test_what_it_adds_is_the_negative_in_the_region():
+def test_what_it_adds_is_the_words_difference_in_the_region():
     generator = torch.Generator().manual_seed(3)
-    d_c, d_u, d_n = (torch.randn(2, 4, 4, 4, generator=generator) for _ in range(3))
+    d_c, d_u, words = (torch.randn(2, 4, 4, 4, generator=generator) for _ in range(3))
     for scale in (5.0, 1.5, 0.5):
         loop = removing([0.9] * 10, count=2, region=Half(), weight=1.5)
-        changes = walk(loop, predictions=(d_c, d_u, d_n), scale=scale)[1]
+        changes = walk(loop, predictions=(d_c, d_u, words), scale=scale)[1]
         mask = torch.zeros(2, 1, 4, 4)
         mask[..., :2] = 1.0
-        wanted = formulas.cfg(d_c, d_u + 1.5 * mask * (d_n - d_u), scale)
+        wanted = formulas.cfg(d_c, d_u + 1.5 * mask * words, scale)
         torch.testing.assert_close(formulas.cfg(d_c + changes[0], d_u, scale), wanted)
         assert not changes[0][..., 2:].any()
         assert torch.equal(loop.mask, mask)
@@ -238,9 +254,9 @@ def test_the_search_stops_at_the_first_window_after_which_it_is_gone():
 def test_seen_of_wanted_rows():
     d_u, rows = torch.zeros(3, 4, 2, 2), torch.stack([torch.full((4, 2, 2), 1.0), torch.full((4, 2, 2), 2.0)])
     seen = Seen.of(1.0, 0, SCALE, d_u + 5.0, d_u, rows, [True, False, True])
-    assert seen.d_n[:, 0, 0, 0].tolist() == [1.0, 0.0, 2.0] and not d_u.any()
-    towards, away = seen.differences([2, 1])
-    assert towards.unique().tolist() == [5.0] and away[:, 0, 0, 0].tolist() == [2.0, 0.0]
+    assert seen.words[:, 0, 0, 0].tolist() == [1.0, 0.0, 2.0]
+    towards, words = seen.differences([2, 1])
+    assert towards.unique().tolist() == [5.0] and words[:, 0, 0, 0].tolist() == [2.0, 0.0]
 
 
 def test_a_removal_is_a_window():
@@ -249,9 +265,9 @@ def test_a_removal_is_a_window():
 
 def test_its_own_bounds_are_those_that_were_measured():
     remove = Settings.parse({"remove": {"text": "hat"}}).remove
-    assert (remove.start, remove.stop) == (9.0, 2.0)
-    assert Settings.parse({"remove": {"text": "hat", "start": None, "stop": None}}).to_dict() == {
-        "remove": {"text": "hat", "start": None, "stop": None}}
+    assert (remove.start, remove.stop) == (None, 1.5)
+    assert Settings.parse({"remove": {"text": "hat", "start": 9, "stop": None}}).to_dict() == {
+        "remove": {"text": "hat", "start": 9.0, "stop": None}}
 
 
 @pytest.mark.parametrize("fields", [{"unit": "step"}, {"unit": "fraction", "start": 0.1}, {"unit": "step", "stop": 2}, {"unit": "step", "start": 9},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import wraps
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 from modules import shared
@@ -137,12 +137,12 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
     step = current.plan.at(StepInfo(sigma, denoiser.step))
     host, mark = conditions.split_mark(params.text_uncond)
 
-    def condition(subset: Subset, also: str = "", rows: Optional[Sequence[int]] = None) -> Any:
-        if subset == current.box and not also:
+    def condition(subset: Subset) -> Any:
+        if subset == current.box:
             return host
-        schedules = run.schedules(p, subset, also)
+        schedules = run.schedules(p, subset)
         conditions.check_rows(schedules, host)
-        return conditions.at_step(schedules if rows is None else [schedules[row] for row in rows], denoiser.step)
+        return conditions.at_step(schedules, denoiser.step)
 
     if current.recording is not None or current.plain is not None:
         _plain.append((run, denoiser, sigma, params.x[-len(current.box_texts):]))
@@ -164,9 +164,7 @@ def _uncond_of_call(run: Run, params) -> Optional[Any]:
     step = replace(step, strengths=(*step.strengths, *shown))
     wanted, without = removal.wanted(current, denoiser, sigma), None
     if any(wanted):
-        rows = [picture for picture, wants in enumerate(wanted) if wants]
-        parts = [(condition(subset, current.remove.text, rows), coefficient) for subset, coefficient in step.uncond]
-        without = conditions.marked(conditions.weighted(parts), None if mark is None else mark[rows], params.text_uncond)
+        without = predictions.beside(run, params, wanted)
     if negatives or wanted:
         scale = removal.scale_of(denoiser)
         setattr(denoiser.inner_model, predictions.KEY, predictions.Predictions(run, params, sigma, scale, step, negatives, wanted, without))

@@ -105,17 +105,17 @@ class Acting:
 
     def __init__(self) -> None:
         self._inside: Optional[Injection] = None
-        self._negative: prompt.Row = ()
+        self._rows: Dict[str, prompt.Row] = {}
 
     def begin(self, denoiser, rows: Dict[str, prompt.Row], prompts: int, pictures: int) -> None:
         """The host will predict ``prompts`` rows with the positive side's pictures, then so many with the negative side's."""
-        self._negative = rows[NEGATIVE]
+        self._rows = rows
         self._announce([rows[POSITIVE]] * prompts + [rows[NEGATIVE]] * pictures)
         setattr(denoiser.inner_model, self.KEY, self)
 
-    def begin_branch(self, pictures: int) -> None:
-        """A text negative will be predicted in the place of the unconditional rows."""
-        self._announce([self._negative] * pictures)
+    def begin_branch(self, pictures: int, prompts: bool = False) -> None:
+        """A text negative will be predicted in the place of the unconditional rows, or ``prompts`` beside the host's own."""
+        self._announce([self._rows.get(POSITIVE if prompts else NEGATIVE, ())] * pictures)
 
     def end_call(self) -> None:
         """What is predicted from now on has no pictures."""

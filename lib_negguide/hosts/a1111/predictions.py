@@ -28,7 +28,7 @@ class Predictions:
     """What is to be predicted after the host's predictions of the same call.
 
     ``call``: the host's parameters, read only after all extensions had their turn. ``negatives``: (condition, weight) of
-    branches. ``wanted``: for which pictures a removal's negative is wanted, under ``without`` (a condition of these alone).
+    branches. ``wanted``: for which pictures it is wanted what a removal's words change, under ``without`` (:func:`beside`).
     """
 
     run: Any
@@ -44,6 +44,7 @@ class Predictions:
         """Change the conditional rows of ``x_out`` (cond rows, then B uncond rows; (rows, C, H, W))."""
         weights = self._prompt_weights()
         d_u = x_out[-len(weights):]
+        prompts = x_out[conditions.first_rows(weights)] if any(self.wanted) else None  # before branches change them
         if self.run.watching is not None:
             self.run.watching.end_call()
         if self.negatives:
@@ -54,16 +55,20 @@ class Predictions:
             else:
                 self._add(x_out, weights, formulas.three_branch(d_u, predictions))
         if self.run.current.removing is not None:
-            self._remove(x_out, d_u, weights, model)
+            self._remove(x_out, d_u, prompts, weights, model)
 
-    def _remove(self, x_out: torch.Tensor, d_u: torch.Tensor, weights: List[List[float]], model) -> None:
-        """Ask a removal what it changes, and note what it did."""
+    def _remove(self, x_out: torch.Tensor, d_u: torch.Tensor, prompts: Optional[torch.Tensor], weights: List[List[float]], model) -> None:
+        """Ask a removal what it changes, and note what it did. ``prompts``: predictions of the pictures' first parts, (B, C, H, W)."""
         removing = self.run.current.removing
         rows = [picture for picture, wanted in enumerate(self.wanted) if wanted]
-        d_n = self._predict(model, self.without, rows) if rows else None
+        words = None
+        if rows:
+            _, named = self.run.beside(self.call.denoiser.p)
+            signs = torch.tensor([-1.0 if named[row] else 1.0 for row in rows]).to(x_out)[:, None, None, None]
+            words = signs * (self._predict(model, self.without, rows, prompts=True) - prompts[rows])
         d_c = self._guided(x_out, d_u, weights)
         denoiser = self.call.denoiser
-        seen = Seen.of(self.sigma, denoiser.step, self.scale, d_c, d_u, d_n, self.wanted, x=self.call.x[-len(weights):],
+        seen = Seen.of(self.sigma, denoiser.step, self.scale, d_c, d_u, words, self.wanted, x=self.call.x[-len(weights):],
                        is_eps=counts_in_timesteps(denoiser))
         seen.preview = lambda pictures: self._preview(seen, pictures)
         seen.attention = None if self.run.watching is None else self.run.watching.maps
@@ -98,10 +103,10 @@ class Predictions:
             row += len(parts)
         return torch.stack(guided)
 
-    def _predict(self, model, condition: Any, pictures: Sequence[int]) -> torch.Tensor:
-        """The model's prediction under one negative, on the unconditional rows of these pictures; (K, C, H, W)."""
+    def _predict(self, model, condition: Any, pictures: Sequence[int], prompts: bool = False) -> torch.Tensor:
+        """The model's prediction under one negative, or of ``prompts``, on the unconditional rows of these pictures; (K, C, H, W)."""
         if self.run.acting is not None:
-            self.run.acting.begin_branch(len(pictures))
+            self.run.acting.begin_branch(len(pictures), prompts)
         count, rows = len(self._prompt_weights()), list(pictures)
         x, sigma, image_cond = (part[-count:][rows] for part in (self.call.x, self.call.sigma, self.call.image_cond))
         if isinstance(condition, dict):
@@ -111,6 +116,18 @@ class Predictions:
         else:
             cond = {"c_crossattn": [condition], "c_concat": [image_cond]}
         return model(x, sigma, cond=cond)
+
+
+def beside(run: Any, params: Any, wanted: Sequence[bool]) -> Any:
+    """The condition of the wanted pictures' prompts beside which a removal's words are seen (:meth:`Run.beside`), at this call."""
+    rows = [picture for picture, wants in enumerate(wanted) if wants]
+    schedules, _ = run.beside(params.denoiser.p)
+    conditions.check_rows(schedules, params.text_uncond)
+    _, mark = conditions.split_mark(params.text_cond)
+    if mark is not None:
+        first = conditions.first_rows(params.denoiser.sampler.sampler_extra_args["cond"].batch)
+        mark = mark[[first[row] for row in rows]]
+    return conditions.marked(conditions.at_step([schedules[row] for row in rows], params.denoiser.step), mark, params.text_uncond)
 
 
 def announced(model: Any) -> Optional[Predictions]:

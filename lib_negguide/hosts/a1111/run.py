@@ -17,6 +17,7 @@ from lib_negguide.plan import BOX, GuidancePlan, Subset, joins
 from lib_negguide.removal import Removing
 from lib_negguide.settings import Removal, Schedule, Settings
 from lib_negguide.trace import Trace
+from lib_negguide.wording import beside
 
 ATTRIBUTE = "negguide_run"
 
@@ -40,6 +41,7 @@ class Pass:
     plain: Any = None
     checkpoint: Any = None
     schedules: Dict[Tuple[Subset, str], List[Any]] = field(default_factory=dict)
+    beside: Optional[Tuple[List[Any], List[bool]]] = None
     images: Optional[ImagePrompts] = None
     skipped_calls: int = 0
 
@@ -92,6 +94,7 @@ class Run:
         self.watching: Any = None
         self.removed: Dict[int, Removed] = {}
         self._caches: Dict[Tuple[bool, Subset, str], List[Any]] = {}
+        self._beside: Dict[Tuple[bool, str], List[Any]] = {}
         self._images: Dict[Any, Optional[ImagePrompts]] = {}
 
     def belongs_to(self, p) -> bool:
@@ -152,11 +155,11 @@ class Run:
         current = self.current
         current.checkpoint = shared.sd_model.sd_checkpoint_info
         current.images = self.images()
-        current.schedules = {}
+        current.schedules, current.beside = {}, None
         for subset in current.plan.subsets():
             self.schedules(p, subset)
-            if current.remove is not None and not joins(current.remove):
-                self.schedules(p, subset, current.remove.text)
+        if current.remove is not None and not joins(current.remove):
+            self.beside(p)
         if needed(current.remove):
             self.schedules(p, (), current.remove.text)
 
@@ -176,6 +179,15 @@ class Run:
             current.schedules[subset, also] = encoded(p, texts, current.hires, cache)
         return current.schedules[subset, also]
 
+    def beside(self, p) -> Tuple[List[Any], List[bool]]:
+        """The schedules of the prompts with the removal's words behind them, or without them where they name the thing: ``True``."""
+        current = self.current
+        if current.beside is None:
+            texts, named = zip(*(beside(prompt, current.remove.text) for prompt in (p.hr_prompts if current.hires else p.prompts)))
+            cache = self._beside.setdefault((current.hires, current.remove.text), [None, None])
+            current.beside = encoded(p, list(texts), current.hires, cache, negative=False), list(named)
+        return current.beside
+
 
 def run_of(p) -> Optional[Run]:
     """The run that acts for exactly this ``p``, if any."""
@@ -183,10 +195,10 @@ def run_of(p) -> Optional[Run]:
     return run if run is not None and run.belongs_to(p) else None
 
 
-def encoded(p, texts: List[str], hires: bool, cache: List[Any]) -> List[Any]:
-    """Encode negative prompts as the host encodes its own in this pass: emphasis, embeddings, clip skip, SDXL sizes."""
+def encoded(p, texts: List[str], hires: bool, cache: List[Any], negative: bool = True) -> List[Any]:
+    """Encode negative prompts, or prompts, as the host encodes its own in this pass: emphasis, embeddings, clip skip, SDXL sizes."""
     width, height = (p.hr_upscale_to_x, p.hr_upscale_to_y) if hires else (p.width, p.height)
-    prompts = prompt_parser.SdConditioning(texts, is_negative_prompt=True, width=width, height=height)
+    prompts = prompt_parser.SdConditioning(texts, is_negative_prompt=negative, width=width, height=height)
     schedules = p.get_conds_with_caching(
         prompt_parser.get_learned_conditioning, prompts, p.firstpass_steps, [cache],
         p.hr_extra_network_data if hires else p.extra_network_data, _hires_steps(p, hires))

@@ -8,7 +8,7 @@ from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, 
 
 import torch
 
-from lib_negguide import formulas
+from lib_negguide import formulas, wording
 from lib_negguide.attention import history
 from lib_negguide.attention.history import History
 from lib_negguide.attention.watch import Watch
@@ -34,7 +34,7 @@ Blend = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
 class Guidance:
     """One batch's guided denoiser: asks the plan at each call and predicts what it names.
 
-    ``cond``: (B, T, C) of the prompts; ``box_texts``: the pictures' ordinary negative prompts; ``captions``: their
+    ``cond``: (B, T, C) of the ``prompts``; ``box_texts``: the pictures' ordinary negative prompts; ``captions``: their
     captions (DNP). ``cfg_scale`` is below 0 for DNS. ``images``: image prompts, of each picture its own. ``removing``: what
     takes something out of the pictures; ``plain``: guided x0 of each call of the run without it, which stays outside its
     region. ``watch``: the removal's words in the pictures' attention; ``attended``: that of the first picture, kept to be shown.
@@ -44,6 +44,7 @@ class Guidance:
     model: checkpoint.Model
     levels: Levels
     plan: GuidancePlan
+    prompts: Sequence[str]
     cond: Condition
     box_texts: Sequence[str]
     cfg_scale: float
@@ -60,6 +61,7 @@ class Guidance:
     attended: Optional[History] = None
     trace: Trace = field(init=False)
     _inside: Optional[Injection] = None
+    _others: Optional[Tuple[Condition, torch.Tensor]] = None
     _texts: Dict[tuple, Condition] = field(default_factory=dict)
     _mixed: Dict[tuple, Condition] = field(default_factory=dict)
 
@@ -90,13 +92,15 @@ class Guidance:
         rows = [picture for picture, wants in enumerate(wanted) if wants]
         conditions = [self._unconditional(step.uncond), self.cond, *(self._of_texts((index,)) for index, _ in step.branches)]
         if rows:
-            conditions.append(self._unconditional(step.uncond, without=True).map(lambda t: t[rows]))
+            beside, signs = self._beside()
+            conditions.append(beside.map(lambda t: t[rows]))
         d_u, d_c, *d_n = self.predict(x, sigma, conditions, {len(conditions) - 1: rows} if rows else {})
+        words = signs[rows] * (d_n.pop() - d_c[rows]) if rows else None
         if step.branches:
             pairs = [(d, weight) for d, (_, weight) in zip(d_n, step.branches)]
             d_c = d_c + (formulas.perp_neg(d_c, d_u, pairs) if step.perp else formulas.three_branch(d_u, pairs))
         if self.removing is not None:
-            guided = self._removed(Seen.of(level, call, self.cfg_scale, d_c, d_u, d_n[-1] if rows else None, wanted, x=x))
+            guided = self._removed(Seen.of(level, call, self.cfg_scale, d_c, d_u, words, wanted, x=x))
         elif self.plain is not None:  # nothing is removed: all of it is the rest
             guided = self.plain[call]
         else:
@@ -125,29 +129,36 @@ class Guidance:
         guided = formulas.cfg(seen.d_c if delta is None else seen.d_c + delta, seen.d_u, self.cfg_scale)
         return guided if self.plain is None else self.removing.anchored(guided, self.plain[seen.call])
 
-    def _of_texts(self, subset: Tuple[int, ...], also: str = "") -> Condition:
-        if (subset, also) not in self._texts:
-            texts = self.plan.texts(subset, self.box_texts, self.captions, also)
-            self._texts[subset, also] = self.model.encode(texts, negative=True)
-        return self._texts[subset, also]
+    def _of_texts(self, subset: Tuple[int, ...]) -> Condition:
+        if subset not in self._texts:
+            texts = self.plan.texts(subset, self.box_texts, self.captions)
+            self._texts[subset] = self.model.encode(texts, negative=True)
+        return self._texts[subset]
 
-    def _unconditional(self, uncond, without: bool = False) -> Condition:
-        """The sum of a mixture; made once for each that differs. ``without``: with the removal's text behind each of its texts."""
-        key, also = (uncond, without), self.removing.removal.text if without else ""
-        if key not in self._mixed:
-            parts = [(self._of_texts(subset, also), coefficient) for subset, coefficient in uncond]
+    def _unconditional(self, uncond) -> Condition:
+        """The sum of a mixture; made once for each that differs."""
+        if uncond not in self._mixed:
+            parts = [(self._of_texts(subset), coefficient) for subset, coefficient in uncond]
             crossattn = formulas.mix([(part.crossattn, c) for part, c in parts])
             pooled = None if parts[0][0].pooled is None else formulas.mix([(part.pooled, c) for part, c in parts])
             if len(self._mixed) > 8:  # a curve has a mixture of its own at each call
                 self._mixed.clear()
-            self._mixed[key] = Condition(crossattn, pooled)
-        return self._mixed[key]
+            self._mixed[uncond] = Condition(crossattn, pooled)
+        return self._mixed[uncond]
+
+    def _beside(self) -> Tuple[Condition, torch.Tensor]:
+        """The prompts with the removal's words, or without them where they name the thing: then its sign is -1, (B, 1, 1, 1)."""
+        if self._others is None:
+            others, named = zip(*(wording.beside(prompt, self.removing.removal.text) for prompt in self.prompts))
+            signs = torch.tensor([-1.0 if names else 1.0 for names in named], device=self.model.device)
+            self._others = self.model.encode(list(others)), signs[:, None, None, None]
+        return self._others
 
     def predict(self, x: torch.Tensor, sigma: torch.Tensor, conditions: List[Condition],
                 rows: Optional[Mapping[int, List[int]]] = None) -> List[torch.Tensor]:
         """x0 under each condition: one forward for those of equal token counts.
 
-        ``rows``: by number of a condition the pictures that it is of, where these are not all.
+        ``rows``: by number of a condition the pictures that it is of, where these are not all: then it stands beside their prompts.
         """
         groups: Dict[int, List[int]] = {}
         for index, condition in enumerate(conditions):
@@ -163,7 +174,7 @@ class Guidance:
         for members in groups.values():
             if self.images:
                 # What stands for the prompt has the positive pictures, everything else the unconditional place's.
-                sides = [(POSITIVE if member == 1 else NEGATIVE, pictures[member]) for member in members]
+                sides = [(POSITIVE if member == 1 or member in (rows or {}) else NEGATIVE, pictures[member]) for member in members]
                 self._inside.begin([self.images[number].rows(float(sigma))[side] for side, numbers in sides for number in numbers])
             xs = [x if len(pictures[i]) == len(x) else x[pictures[i]] for i in members]
             for index, part in zip(members, self._forward(xs, sigma, [conditions[i] for i in members])):

@@ -154,7 +154,7 @@ class EmbeddedHost:
         with torch.no_grad():
             cond = self.model.encode(prompts)
             watch = removal.watched(self.model, _asked(settings, "remove"))
-        guidance = Guidance(self.model, self.levels, plan, cond, boxes, cfg_scale, size, captions, chosen.calls(sigmas), on_step,
+        guidance = Guidance(self.model, self.levels, plan, prompts, cond, boxes, cfg_scale, size, captions, chosen.calls(sigmas), on_step,
                             _each(images, len(prompts)),
                             removal.removing(_asked(settings, "remove"), sigmas, len(prompts), cfg_scale, detector, mask, watch),
                             watch=watch)
