@@ -37,7 +37,8 @@ class Form(Model):
         help="The same for all pictures of the strip; -1 is a random one.")
     points: List[float] = pydantic.Field(
         list(POINTS), title="Starts and ends", allowed="a list of 2 to 11 different numbers from 0",
-        help="Strip windows: where the negative may start and end. Every pair in the order of the run is a picture.")
+        help="Strip windows: where the negative may start and end, after the delayed negatives of Ban et al. (ECCV 2024). Every pair in "
+             "the order of the run is a picture.")
     unit: str = pydantic.Field(
         "fraction", title="Unit of starts and ends", choices=UNITS,
         help="fraction: share of the run from 0 to 1. step: sampling step. sigma: noise level, falling.")
@@ -54,7 +55,8 @@ class Form(Model):
              "while the thing is there, and where it is.")
     caption: str = pydantic.Field(
         "", title="Caption", allowed="a text",
-        help="Strip four: the caption n* to use. Empty: what the captioner says of the diffusion-negative picture.")
+        help="Strip four: the caption n* of Desai and Vasconcelos to use. Empty: what the captioner says of the diffusion-negative "
+             "picture.")
     captioner: str = Dnp.__fields__["captioner"].field_info
     steps: int = pydantic.Field(20, ge=1, le=150, title="Steps", allowed="a whole number from 1 to 150", help="Sampling steps.")
     cfg_scale: float = pydantic.Field(

@@ -40,7 +40,8 @@ class Cell:
 
 def cells(form: Form, caption: Optional[str] = None) -> List[Cell]:
     """All cells, the one without the negative first. ``caption``: n* of the strip "four", once it is known: without it its first two."""
-    plain = Cell(PLAIN, said("p") if form.strip == "four" else said("without the negative"), Settings(enabled=False), form.prompt, form.negative_prompt)
+    title = said("p") if form.strip == "four" else said("without the negative")
+    plain = Cell(PLAIN, title, Settings(enabled=False), form.prompt, form.negative_prompt)
     return [plain, *_STRIPS[form.strip](form, caption)]
 
 
