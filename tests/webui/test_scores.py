@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lib_negguide import world
+from lib_negguide.detectors import Clip
 from lib_negguide.dns import steps_of
 from lib_negguide.metrics import ClipScores
 from lib_negguide.settings import Dnp
@@ -98,3 +100,19 @@ def test_the_four_pictures_of_the_script_are_scored(host, clip):
     for which, number in (("without", 1), ("with", 4)):
         assert scores[which] == pytest.approx(clip.scores([shot.images[number].convert("RGB")], [PROMPT])[0].to_dict(), abs=2e-4)
     assert "NegGuide scores" in shot.infotexts[4] and "NegGuide scores" not in shot.infotexts[1]
+
+
+def test_the_small_clip_looks_in_a_removal(host):
+    """Trained weights: late in the run it says what CLIP says of the picture."""
+    folder = Path(host.get("/sdapi/v1/cmd-flags").json()["data_dir"]) / "models" / "CLIP" / "small-world"  # before the tiny one
+    remove = {"remove": {"text": "hat", "detector": "clip", "stop": None, "weight": 0.01}}
+    shutil.copytree(world.clip(), folder)
+    try:
+        shot = host.txt2img(remove, prompt=world.PROMPT, seed=1, steps=12, batch_size=3)
+    finally:
+        shutil.rmtree(folder)
+    seen = [call["removal"]["presence"] for call in shot.calls() if call.get("removal")]
+    late = [values for values in seen if None not in values][-1]
+    own = Clip(ClipScores.load(str(world.clip())), "hat", [world.PROMPT] * 3)
+    assert late == pytest.approx(own.of_pictures([image.convert("RGB") for image in shot.images[-3:]], range(3)), abs=0.1)
+    assert max(late) - min(late) > 0.1, "all alike: this test could not fail"
