@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 CRITICAL = 0.19
 """The critical step of a noun as a share of the run: [0.19, 0.25] of N by the curves of Ban et al."""
 
-MOST = 2.0
-"""So many times the strength, at most, acts where a detector of degrees is surest."""
-
 T = TypeVar("T")
 
 
@@ -97,10 +94,10 @@ class _Picture:
     def predicts(self, call: int, every: int) -> bool:
         return self.on is not False and (self.predicted is None or call - self.predicted[0] >= every)
 
-    def graded(self, call: int, presence: float, gone: float, back: float) -> None:
-        """Nothing up to ``gone``, the whole strength at ``back``, and so on up to :data:`MOST` times it."""
+    def graded(self, call: int, presence: float, gone: float, back: float, most: float) -> None:
+        """Nothing up to ``gone``, the whole strength at ``back``, and so on up to ``most`` times it."""
         self.looked = call
-        self.share = min(max(presence - gone, 0.0) / max(back - gone, 1e-6), MOST)
+        self.share = min(max(presence - gone, 0.0) / max(back - gone, 1e-6), most)
         self.on = self.share > 0.0
 
     def saw(self, call: int, presence: float, gone: float, back: float, looks: int) -> None:
@@ -206,7 +203,7 @@ class Removing:
             for number, value in zip(looking, self.detector.presence(seen, looking).tolist()):
                 presence[number], picture = value, self._pictures[number]
                 if self.detector.graded:
-                    picture.graded(seen.call, value, self.gone, self.back)
+                    picture.graded(seen.call, value, self.gone, self.back, self.detector.most)
                 else:
                     picture.saw(seen.call, value, self.gone, self.back, self.detector.looks)
         return presence

@@ -29,7 +29,7 @@ class Removal(Window):
         help="Where it ceases at the latest: what is there by then stays, and what is not there does not come.")
     weight: float = pydantic.Field(
         2.0, ge=0, le=4, step=0.05, title="Strength", allowed="a number from 0 to 4",
-        help="How strongly it is pushed away where it is; the detector presence doubles it where the thing is surest.")
+        help="How strongly it is pushed away where it is; the detector presence as much as doubles it where the thing is surest.")
     search: str = pydantic.Field(
         "loop", title="When", choices=SEARCHES,
         help="loop: from start until it is gone, by each picture's own signal. window: from start to stop. "
@@ -80,7 +80,7 @@ class Removal(Window):
         if how.get("exclude_defaults"):
             if self.unit != "sigma":
                 told.update({name: value for name, value in (("start", self.start), ("stop", self.stop)) if value is not None})
-            told.update({name: getattr(self, name) for name in ("region", "search", "start", "stop") if name in self.__fields_set__})
+            told.update({name: getattr(self, name) for name in ("region", "search", "start") if name in self.__fields_set__})
         return told
 
     @pydantic.validator("text", allow_reuse=True)

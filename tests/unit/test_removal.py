@@ -14,7 +14,7 @@ SCALE = 5.0
 class Told:
     """A detector that says what it is told: a row of numbers a call, one a picture."""
 
-    name, gone, back, looks, needs_negative, graded = "told", 0.3, 0.6, 1, True, False
+    name, gone, back, looks, needs_negative, graded, most = "told", 0.3, 0.6, 1, True, False, 2.0
 
     def __init__(self, presence, **changed):
         self._presence, self.asked = presence, []

@@ -35,7 +35,7 @@ def test_what_is_not_named_is_as_in_inpainting(host, fields):
     for number in range(fields.get("batch_size", 1) * fields.get("n_iter", 1)):
         done, = told(own, number)["passes"]
         sigmas = [call["sigma"] for call in own.calls()]
-        assert done["on"] == [call for call, sigma in enumerate(sigmas) if sigma > 2.0] and done["on"][0] == 0
+        assert done["on"] == [call for call, sigma in enumerate(sigmas) if sigma > 1.5] and done["on"][0] == 0
         assert len({round(share, 3) for share in done["shares"] if share}) == 1, "the mask, in every call"
 
 
@@ -50,7 +50,7 @@ def test_what_is_named_counts(host, named):
     done = shot.params["NegGuide removal"]["pictures"][0]["passes"][0]
     looked = any(presence is not None for presence in done["presence"])
     assert looked == (told.get("search", "loop") == "loop")
-    assert done["on"] != [] and (done["on"][0] == 0) == (told.get("start", 9.0) is None)
+    assert looked or (done["on"] != [] and (done["on"][0] == 0) == (told.get("start") is None))
 
 
 def test_a_mask_of_its_own_bounds_it_too(host):
