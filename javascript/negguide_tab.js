@@ -211,8 +211,9 @@
         }
 
         async take(what) {
-            const {form} = await NegGuide.workbench.read(what);
+            const {form, notes, words} = await NegGuide.workbench.read(what);
             this.form.write(form);
+            this.complain(notes.map((note) => NegGuide.dom.told(words[note])).join("; "));
         }
 
         use(negative) {

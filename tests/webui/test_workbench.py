@@ -134,3 +134,18 @@ def test_what_an_infotext_says(host, formulas):
     form = host.post(ROOT + "/read", image=formulas["pictures"]["stock"]).json()["form"]
     assert (form["negative"], form["seed"]) == ("glasses", 3) and "window" not in form
     assert host.post(ROOT + "/read", infotext="").status_code == host.post(ROOT + "/read", image="x").status_code == 422
+
+
+@pytest.mark.parametrize(("settings", "asked", "form", "noted"), [
+    ({"negatives": [{"text": "hat", "start": 5, "curve": "linear down"}]}, {}, {"negative": "hat", "window": {"start": 5, "curve": "linear down"}}, ""),
+    ({"negatives": [{"text": "hat"}, {"text": "beard"}], "combine": "perp-neg"}, {"negative_prompt": "fog"},
+     {"strip": "formulas", "negative": "hat", "formulas": ["stock", "window", "perp-neg"], "negative_prompt": "fog"}, "beard"),
+    ({"remove": {"text": "glasses"}}, {}, {"strip": "removal", "negative": "glasses"}, ""),
+    ({"dnp": {"captioner": "text", "text": "a green ring"}}, {}, {"strip": "four", "caption": "a green ring", "captioner": "auto"}, ""),
+    ({"box": {"start": 2.8}}, {"negative_prompt": "hat"}, {"negative": "hat", "window": {"start": 2.8}}, "")],
+    ids=["window", "branches", "removal", "caption", "box"])
+def test_a_picture_of_txt2img_keeps_what_negguide_did(host, settings, asked, form, noted):
+    infotext = host.txt2img(settings, steps=2, **asked).infotexts[0]
+    told = host.post(ROOT + "/read", infotext=infotext).json()
+    assert {name: told["form"].get(name) for name in form} == form
+    assert noted in "".join(told["notes"]) and bool(told["notes"]) == bool(noted)

@@ -12,6 +12,7 @@ from modules import shared
 from lib_negguide.background import Busy
 from lib_negguide.errors import SettingsError
 from lib_negguide.hosts.a1111 import jobs
+from lib_negguide.said import parts
 from lib_negguide.settings import fields
 from lib_negguide.webui import workbench_read, workbench_run
 from lib_negguide.webui.api.answers import refusing
@@ -115,9 +116,11 @@ def delete_run(identity: str) -> Dict[str, Any]:
 
 
 def read_infotext(infotext: Any = Body("", embed=True), image: Any = Body("", embed=True)) -> Dict[str, Any]:
-    """The fields of a strip that an infotext says, or that of a picture (base 64): prompt, negative, seed, sampler, size."""
+    """The fields of a strip that an infotext says, or that of a picture (base 64): prompt, negative, seed, sampler, size, and what
+    NegGuide did; ``notes``: what of it a strip has no place for, ``words``: their parts, for translations."""
     with refusing():
-        return {"form": workbench_read.form_of(infotext, image)}
+        form, notes = workbench_read.form_of(infotext, image)
+        return {"form": form, "notes": notes, "words": parts(notes)}
 
 
 def _read(identity: str) -> Dict[str, Any]:

@@ -9,6 +9,7 @@ way, as ControlNet does (place "attention"), or does without it (countdown 1), a
 place "auto captioner" that captioner is what others take by default.
 """
 
+import gc
 import hashlib
 import importlib
 from contextlib import contextmanager
@@ -180,8 +181,16 @@ def open_clip():
         with_open_clip.ready()
 
 
+def alive():
+    """How many objects and tensors there are, after garbage has been collected."""
+    gc.collect()
+    found = gc.get_objects()
+    return {"objects": len(found), "tensors": sum(issubclass(type(one), torch.Tensor) for one in found)}
+
+
 def add_endpoint(_demo, app):
     app.add_api_route("/saboteur/seen", lambda: {**seen, "hooks": hooks()}, methods=["GET"])
+    app.add_api_route("/saboteur/alive", alive, methods=["GET"])
     app.add_api_route("/saboteur/open_clip", open_clip, methods=["POST"])
 
 
