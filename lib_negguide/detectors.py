@@ -71,14 +71,14 @@ class Presence:
     """
 
     name, needs_negative, looks, graded = "presence", True, 1, True
-    gone, back = 0.0, 0.075
-    most = 2.0
-    KEPT = -0.1, 0.0, 1.5
-    """``gone``, ``back`` and ``most`` where the rest of the picture is kept: less is lost there by acting longer."""
+    gone, back, most = 0.0, 0.075, 2.0
+    KEPT, PHOTO = (-0.1, 0.0, 1.5), (-1.0, -0.6, 2.0)
+    """``gone``, ``back``, ``most`` where the rest of the picture is kept, so that less is lost by acting longer; of a photo, which
+    shows the thing for certain, so that it acts whatever guidance does."""
 
-    def __init__(self, kept: bool = False):
-        if kept:
-            self.gone, self.back, self.most = self.KEPT
+    def __init__(self, removal: Optional[Removal] = None):
+        if removal is not None and removal.keeps:
+            self.gone, self.back, self.most = self.PHOTO if removal.photo else self.KEPT
 
     def presence(self, seen: Seen, pictures: Sequence[int]) -> torch.Tensor:
         towards, words = seen.differences(pictures)
@@ -179,7 +179,7 @@ def opened(removal: Removal, *, captioner: Optional[Open] = None, clip: Optional
         with (captioner or _captioner)() as talker:
             yield lambda prompts: Caption(talker, removal.text)
     else:
-        yield attention if name == "attention" else lambda prompts: Presence(removal.keeps)
+        yield attention if name == "attention" else lambda prompts: Presence(removal)
 
 
 @contextmanager

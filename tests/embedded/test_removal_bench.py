@@ -66,8 +66,9 @@ def test_the_written_out_defaults_are_the_defaults():
     own = Settings.parse({"remove": {"text": "hat"}}).remove
     written = Settings.parse({"remove": {"text": "hat", **removal.LOOP}}).remove
     assert (own.start, own.stop, own.every, own.weight, own.region) == (written.start, written.stop, written.every, 2.0, "object")
-    own, kept = removal.detectors.Presence(), removal.detectors.Presence(True)
-    assert [(one.gone, one.back) for one in (own, kept)] == [(one["gone"], one["back"]) for one in (removal.LOOP, removal.KEPT)]
+    for line in (removal.LOOP, removal.KEPT):
+        own = removal.detectors.Presence(Settings.parse({"remove": {"text": "hat", **line}}).remove)
+        assert (own.gone, own.back) == (line["gone"], line["back"])
 
 
 def test_the_report_and_resuming(measured, out, capsys, monkeypatch):

@@ -77,7 +77,7 @@ def removing(remove: Optional[Removal], sigmas: torch.Tensor, count: int, cfg_sc
     if remove.search != "loop":
         detector = None
     elif detector is None and remove.detector == "presence":
-        detector = detectors.Presence(remove.keeps)
+        detector = detectors.Presence(remove)
     elif detector is None and remove.detector == "attention" and watch is not None:
         detector = Attention(watch)
     elif detector is None:
