@@ -14,7 +14,7 @@
         exhaustive: "Whole samplings, each with a longer window, until the thing is gone (Ban et al.).",
     };
     const PHOTO = "The prompt is to say what the photo shows, and the sampler is to make no noise of its own (Euler, DDIM, DPM++ 2M).";
-    const INPAINTING = "With a mask (inpaint), while you choose nothing else: in the mask, from the first step to noise level 2, nobody looking.";
+    const INPAINTING = "With a mask (inpaint), while you choose nothing else: in the mask, from the first step to Stop, nobody looking.";
     const MASKS = {
         txt2img: "White is where it may act. Without a mask it cannot act here.",
         img2img: "White is where it may act. Empty: the mask of the host's own inpainting.",
@@ -120,7 +120,7 @@
         /** Has somebody said so much that it is the same in inpainting? */
         isChosen(remove) {
             const isNamed = (name) => NegGuide.settings.isNamed(remove, name);
-            return isNamed("region") && remove.region !== "mask" || ["region", "search", "start", "stop"].every(isNamed);
+            return isNamed("region") && remove.region !== "mask" || ["region", "search", "start"].every(isNamed);
         }
 
         /** Is it an ordinary negative with a window? */

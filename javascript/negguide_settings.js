@@ -31,7 +31,7 @@
     const isOpenEnd = (model, name, {unit}) => model === "Removal" && ["start", "stop"].includes(name) && unit !== undefined && unit !== "sigma";
 
     /** Fields of a removal that are something else in inpainting while nobody has named them (settings/inpainting.py). */
-    const NAMED = ["region", "search", "start", "stop"];
+    const NAMED = ["region", "search", "start"];
     const named = Symbol("named");
 
     /** Somebody has chosen this field: it stays in the text even at its default, where that says something. */

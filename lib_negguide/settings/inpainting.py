@@ -6,7 +6,7 @@ from typing import Any, Dict
 
 from lib_negguide.settings.removal import Removal
 
-INPAINTING: Dict[str, Any] = {"region": "mask", "search": "window", "start": None, "stop": 2.0}
+INPAINTING: Dict[str, Any] = {"region": "mask", "search": "window", "start": None}
 """Outside the mask nothing can change, so there is nothing to wait for, and nobody has to look: docs/removal/photos.md."""
 
 

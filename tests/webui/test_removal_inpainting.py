@@ -11,7 +11,7 @@ from tests.webui.test_removal import painted, removal, told
 from tests.webui.test_removal_requests import plot
 
 FIELDS = {"mask_image": mask(), "mask_blur": 0, "steps": 8, "denoising_strength": 0.95, "inpaint_full_res": False}
-MEANT = {"region": "mask", "search": "window", "start": None, "stop": 2.0}
+MEANT = {"region": "mask", "search": "window", "start": None}
 
 
 def meant(shot):

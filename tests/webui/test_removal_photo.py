@@ -6,7 +6,7 @@ import torch
 
 from tests.webui.client import same
 from tests.webui.test_img2img import mask, start_image
-from tests.webui.test_removal import removal, told
+from tests.webui.test_removal import painted, removal, told
 from tests.world.draw import draw
 from tests.world.judge import Judge
 
@@ -34,6 +34,25 @@ def test_the_thing_goes_and_the_rest_stays(host, drawings):
         assert "glasses" not in shot.infotexts[0].split("\n")[0]
 
 
+@pytest.mark.parametrize("sampler", ["Euler", "DDIM", "DPM++ 2M", "Heun", "LMS", "DPM2", "PLMS", "UniPC"])
+def test_where_nothing_may_change_nothing_does(host, drawings, sampler):
+    """Whatever the steps of a sampler are, what leads to the photo leads to the photo."""
+    nowhere = removal(photo=True, region="mask", mask=painted(), start=None, stop=None)
+    shot = host.img2img(drawings[0], nowhere, **{**FIELDS, "sampler_name": sampler, "eta": 0, "steps": 6})
+    encoded = host.img2img(drawings[0], **{**FIELDS, "denoising_strength": 0})
+    assert np.abs(shot.pixels[-1].astype(int) - encoded.pixels[-1]).mean() < 2.5
+
+
+@pytest.mark.parametrize("sampler, strength", [("DDIM", 1), ("DPM++ 2M", 0.9)])
+def test_other_samplers(host, drawings, sampler, strength):
+    fields = {**FIELDS, "sampler_name": sampler, "eta": 0, "denoising_strength": strength}
+    shot = host.img2img(drawings[0], removal(photo=True), **fields)
+    before, after = verdicts([drawings[0], shot.pixels[-1]])
+    assert before.glasses and not after.glasses and not shot.notes
+    assert (before.kind, before.hat, before.mustache) == (after.kind, after.hat, after.mustache)
+    assert told(shot)["passes"][0]["on"]
+
+
 def test_nothing_stays_behind(host, drawings):
     before = host.img2img(drawings[0], **FIELDS)
     host.img2img(drawings[0], removal(photo=True), n_iter=2, **{**FIELDS, "steps": 5})
@@ -41,8 +60,10 @@ def test_nothing_stays_behind(host, drawings):
 
 
 @pytest.mark.parametrize("fields, said", [
-    ({"sampler_name": "Euler a"}, "sampler_name = 'Euler a' is not allowed; Euler with remove.photo"),
-    ({"mask": "…"}, "remove.photo = True is not allowed; false but in img2img without a mask")], ids=["sampler", "mask"])
+    ({"sampler_name": "Euler a"}, "sampler_name = 'Euler a' is not allowed; one of Euler, DDIM, "),
+    ({"sampler_name": "DPM++ SDE"}, "samplers that make noise of their own do not bring the photo's noise back to it"),
+    ({"denoising_strength": 0.05, "sampler_name": "DDIM", "eta": 0}, "denoising_strength = 0.05 is not allowed; enough for two steps of DDIM"),
+    ({"mask": "…"}, "remove.photo = True is not allowed; false but in img2img without a mask")], ids=["sampler", "noise", "strength", "mask"])
 def test_refused(host, fields, said):
     import base64
     import io

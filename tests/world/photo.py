@@ -19,6 +19,7 @@ from lib_negguide import captioners, inversion, plots, world
 from lib_negguide.hosts.embedded import image
 from lib_negguide.hosts.embedded.host import EmbeddedHost
 from lib_negguide.settings import Settings
+from lib_negguide.settings.inpainting import in_inpainting
 from tests.world.ban import REGIONS
 from tests.world.captions import portrait_with
 from tests.world.draw import ATTRIBUTES, draw
@@ -29,7 +30,6 @@ from tests.world.results import Results, name_of
 FIRST_SEED = 800_000  # of inpainted portraits; drawings are "photo 0", "photo 1", …
 FROM_THE_START = {"search": "window", "region": "everywhere", "start": None, "stop": None, "weight": 1.0}
 """An ordinary negative prompt."""
-INPAINT = {"region": "mask", "search": "window", "start": None}
 INPAINT_STRENGTH, MARGIN = 1.0, 6
 """``MARGIN``: pixels that the mask is wider than the thing, left and right: cells of the latent half covered do not change."""
 LINES = {
@@ -109,7 +109,7 @@ class Bench:
         verdicts = self.judge(before)
         kept = [index for index, verdict in enumerate(verdicts) if getattr(verdict, self.attribute)]
         before, worn, own = before[kept], [verdicts[index].worn for index in kept], [seeds[index] + 10_000_000 for index in kept]
-        lines = {"none": Settings(), "stock": self._settings(**FROM_THE_START), "ours": self._settings(**INPAINT)}
+        lines = {"none": Settings(), "stock": self._settings(**FROM_THE_START), "ours": Settings(remove=in_inpainting(self._settings().remove))}
         found: list[dict] = [{} for _ in kept]
         mask = self._mask()
         for line, settings in lines.items():
