@@ -12,9 +12,10 @@ class WebUIPage:
         self.page = chromium.new_page(browser, viewport={"width": width, "height": 1000})
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}"))
-        self.page.goto(f"{url}/?__theme={theme}")
-        self.page.wait_for_selector(".negguide-editor[data-tab=txt2img] [data-negative=box]", state="attached")
-        self.page.wait_for_selector("#negguide_txt2img-visible-checkbox")
+        longer = 3 * chromium.TIMEOUT_MS  # a real host's page is large
+        self.page.goto(f"{url}/?__theme={theme}", timeout=longer)
+        self.page.wait_for_selector(".negguide-editor[data-tab=txt2img] [data-negative=box]", state="attached", timeout=longer)
+        self.page.wait_for_selector("#negguide_txt2img-visible-checkbox", timeout=longer)
         self.page.evaluate("document.fonts.ready")
 
     def _heard(self, message):
