@@ -27,7 +27,7 @@ from tests.world.ratio import Ratio
 from tests.world.removal import Bench
 from tests.world.removal_things import THINGS
 
-CALLS = (2, 4, 6, 8, 10, 12, 15)
+CALLS = (0, 3, 6, 9, 12, 15)
 WORDS = {"presence": "presence, from the predictions", "attention": "attention of the words", "clip": "CLIP on a preview",
          "caption": "a captioner on a preview", "ratio": "1 / r_t of Ban et al. (baseline)"}
 
@@ -111,7 +111,7 @@ def report(found: dict, first: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--things", type=lambda written: written.split(","), default=["glasses", "mustache", "hat"])
-    parser.add_argument("--pictures", type=int, default=256)
+    parser.add_argument("--pictures", type=int, default=128)
     parser.add_argument("--first-seed", type=int, default=3_000_000)
     parser.add_argument("--out", type=Path, default=Path("out/removal"))
     arguments = parser.parse_args()
