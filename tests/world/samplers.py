@@ -32,25 +32,34 @@ AT_ONCE = 8
 NONE, FULL, LOOP = "none", "full", "loop"
 
 
-def webui(arguments, name: str, seed: int, count: int, negative: str, settings: dict) -> tuple[Tensor, int, int]:
-    """(B, 3, H, W) from 0 to 1 of so many seeds, model calls, and extra predictions for the first picture."""
+Sampled = tuple[Tensor, int, list[float]]
+"""(B, 3, H, W) from 0 to 1, model calls, and each picture's extra predictions."""
+
+
+def webui(arguments, name: str, seeds: list[int], negative: str, settings: dict) -> Sampled:
+    """In a running WebUI: seeds in a row in one request, others one by one."""
+    if seeds != list(range(seeds[0], seeds[0] + len(seeds))):
+        made = [webui(arguments, name, [seed], negative, settings) for seed in seeds]
+        return torch.cat([one[0] for one in made]), made[0][1], [one[2][0] for one in made]
+    count = len(seeds)
     width, height = world.SIZE
     answer = ask(arguments.webui_url, "/sdapi/v1/txt2img", {
-        "prompt": world.PROMPT, "negative_prompt": negative, "seed": seed, "batch_size": count, "sampler_name": name, "width": width,
+        "prompt": world.PROMPT, "negative_prompt": negative, "seed": seeds[0], "batch_size": count, "sampler_name": name, "width": width,
         "height": height, "steps": arguments.steps, "cfg_scale": arguments.cfg, "do_not_save_grid": True,
         "alwayson_scripts": {"NegGuide": {"args": [settings]}}})
-    images = [Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB") for image in answer["images"][-count:]]
-    calls = json.loads(answer["info"])["extra_generation_params"]["NegGuide trace"]["passes"][0]["calls"]
-    pixels = [torch.from_numpy(np.asarray(image)).permute(2, 0, 1) / 255 for image in images]
-    return torch.stack(pixels), len(calls), sum(call["extra_evaluations"] for call in calls)
+    images = [Image.open(io.BytesIO(base64.b64decode(image))).convert("RGB") for image in answer["images"][:count]]
+    params = json.loads(answer["info"])["extra_generation_params"]
+    extra = [one["extra_evaluations"] for one in params["NegGuide removal"]["pictures"]] if settings else [0.0] * count
+    pixels = [torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255 for image in images]
+    return torch.stack(pixels), len(params["NegGuide trace"]["passes"][0]["calls"]), extra
 
 
-def embedded(arguments, name: str, seed: int, count: int, negative: str, settings: dict) -> tuple[Tensor, int, int]:
-    """As :func:`webui`, on the embedded host."""
+def embedded(arguments, name: str, seeds: list[int], negative: str, settings: dict) -> Sampled:
+    """On the embedded host."""
     host = _host()
-    made = host.sample([world.PROMPT] * count, range(seed, seed + count), Settings.parse(settings), negative_prompts=negative, sampler=name,
+    made = host.sample([world.PROMPT] * len(seeds), seeds, Settings.parse(settings), negative_prompts=negative, sampler=name,
                        steps=arguments.steps, cfg_scale=arguments.cfg, size=world.SIZE)
-    return made.images, len(made.trace.calls), made.trace.extra_of(0)
+    return made.images, len(made.trace.calls), [made.trace.extra_of(number) for number in range(len(seeds))]
 
 
 @cache
@@ -82,22 +91,25 @@ class Bench:
         """What is not there yet."""
         while len(self.plain) < self.arguments.pictures:
             first = self.arguments.first_seed + self.tried
-            images, *_ = self._sample(self.arguments, self.name, first, AT_ONCE, "", self._asked(NONE))
+            images, *_ = self._sample(self.arguments, self.name, list(range(first, first + AT_ONCE)), "", self._asked(NONE))
             shown = [self.thing.shown(verdict) for verdict in self.judge(images)]
             self.plain.update({first + at: images[at] for at in range(AT_ONCE) if shown[at]})
             self.tried += AT_ONCE
             self._put()
         for row in self.arguments.rows:
             done = self.rows.setdefault(row, {})
-            for seed in [seed for seed in self.seeds() if seed not in done]:
+            left = [seed for seed in self.seeds() if seed not in done]
+            for seeds in [left[at:at + AT_ONCE] for at in range(0, len(left), AT_ONCE)]:
                 negative = self.arguments.thing if row == FULL else ""
-                images, calls, extra = self._sample(self.arguments, self.name, seed, 1, negative, self._asked(row))
-                plain = self.plain[seed][None]
-                (before,), (after,) = self.judge(plain), self.judge(images)
-                mask = outside(self.thing, plain, [before])
-                change = float(((images - plain).abs() * mask).sum() / (3 * mask.sum())) * 255
-                done[seed] = [float(value) for value in (self.thing.gone(after), self.thing.kept(before, after), change, calls, extra)]
-            self._put()
+                images, calls, extra = self._sample(self.arguments, self.name, seeds, negative, self._asked(row))
+                plain = torch.stack([self.plain[seed] for seed in seeds])
+                before, after = self.judge(plain), self.judge(images)
+                mask = outside(self.thing, plain, before)
+                change = 255 * ((images - plain).abs() * mask).sum((1, 2, 3)) / (3 * mask.sum((1, 2, 3)))
+                done.update({seed: [float(value) for value in (
+                    self.thing.gone(after[at]), self.thing.kept(before[at], after[at]), change[at], calls, extra[at])]
+                    for at, seed in enumerate(seeds)})
+                self._put()
 
     def seeds(self) -> list[int]:
         return sorted(self.plain)[:self.arguments.pictures]
