@@ -71,7 +71,7 @@ class Presence:
     """
 
     name, needs_negative, looks, graded = "presence", True, 1, True
-    gone, back, most = 0.0, 0.075, 2.0
+    gone, back, most = 0.0, 0.05, 2.0
     KEPT, PHOTO = (-0.1, 0.0, 1.5), (-1.0, -0.6, 2.0)
     """``gone``, ``back``, ``most`` where the rest of the picture is kept, so that less is lost by acting longer; of a photo, which
     shows the thing for certain, so that it acts whatever guidance does."""

@@ -30,7 +30,7 @@ def add(commands) -> None:
     parser.add_argument("--pictures", type=int, default=0, metavar="N", help="draw a sheet of the first N pictures, too")
     parser.add_argument("--seeds", type=int, default=500, help="pictures that show it without a negative (default %(default)s)")
     parser.add_argument("--searched", type=int, default=100, help="of these, for the search of Ban et al. (default %(default)s)")
-    parser.add_argument("--first-seed", type=int, default=3_000_000, help="default %(default)s")
+    parser.add_argument("--first-seed", type=int, default=4_000_000, help="default %(default)s")
     parser.add_argument("--steps", type=int, default=30, help="default %(default)s")
     parser.add_argument("--sampler", default="Euler", help="default %(default)s")
     parser.add_argument("--cfg", type=float, default=world.GUIDANCE, help="guidance scale (default %(default)s)")
