@@ -172,7 +172,7 @@ def test_half_precision(unet):
 def test_a_removal_by_attention(host, asked):
     """The loop runs by it, its looks cost no prediction, and its hooks are gone."""
     before = hooks(host.model.unet)
-    settings = Settings.parse({"remove": {"text": "glasses", "start": None, "stop": None, "gone": 0.0, "every": 1, **asked}})
+    settings = Settings.parse({"remove": {"text": "glasses", "start": None, "stop": None, "gone": -1.0, "every": 1, **asked}})
     result = host.sample([world.PROMPT] * 2, [1, 2], settings, steps=3, cfg_scale=5.0, size=world.SIZE)
     calls = [call.removal for call in result.trace.calls]
     assert hooks(host.model.unet) == before
