@@ -30,7 +30,7 @@ def add(commands) -> None:
     parser.add_argument("--rows", type=lambda written: written.split(","), default=["full", "loop"], help="default full,loop")
     parser.add_argument("--thing", default="glasses", help="default %(default)s")
     parser.add_argument("--pictures", type=int, default=24, help="that show it, of each sampler (default %(default)s)")
-    parser.add_argument("--first-seed", type=int, default=3_000_000, help="default %(default)s")
+    parser.add_argument("--first-seed", type=int, default=4_000_000, help="default %(default)s")
     parser.add_argument("--steps", type=int, default=30, help="default %(default)s")
     parser.add_argument("--cfg", type=float, default=world.GUIDANCE, help="guidance scale (default %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out/samplers"), help="folder (default %(default)s)")
