@@ -33,6 +33,25 @@ def open_page(browser, host_url, screenshots):
 
 
 @pytest.fixture(scope="module")
+def resized_page(browser, host_url, screenshots):
+    """``resized_page(width, theme)``: a page without settings, its sections closed; loaded once for each theme."""
+    opened = {}
+
+    def show(width, theme):
+        if theme not in opened:
+            opened[theme] = WebUIPage(browser, host_url, screenshots, width, theme)
+        page = opened[theme]
+        page.page.set_viewport_size({"width": width, "height": 1000})
+        page.page.evaluate("document.querySelectorAll('.negguide-editor details').forEach((section) => { section.open = false; })")
+        page.reset()
+        return page
+
+    yield show
+    for page in opened.values():
+        page.page.close()
+
+
+@pytest.fixture(scope="module")
 def shared_page(browser, host_url, screenshots):
     opened = WebUIPage(browser, host_url, screenshots)
     yield opened

@@ -411,9 +411,8 @@ def test_without_the_picture_the_host_says_what_to_do(section, adapter):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
-def test_looks(open_page, adapter, width, theme):
-    page = open_page(width, theme)
-    page.reset()
+def test_looks(resized_page, adapter, width, theme):
+    page = resized_page(width, theme)
     page.number("steps", 20)
     section = Section(page)
     section.choose(as_file("red circle.png", picture()))

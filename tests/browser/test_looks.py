@@ -6,7 +6,6 @@ EDITOR = ".negguide-editor[data-tab=txt2img]"
 
 
 def fill(page, dnp=False):
-    page.reset()
     page.number("steps", 30)
     page.page.fill("#txt2img_neg_prompt textarea", "blurry")
     page.add("glasses", preset="Ban et al. window (σ 5.8 → 1.6)")
@@ -19,8 +18,8 @@ def fill(page, dnp=False):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("dnp", [False, True], ids=["", "dnp"])
-def test_looks(open_page, width, theme, dnp):
-    page = open_page(width, theme)
+def test_looks(resized_page, width, theme, dnp):
+    page = resized_page(width, theme)
     fill(page, dnp)
     assert (page.page.locator("body.dark, .dark").count() > 0) == (theme == "dark")
     sticking_out = page.page.evaluate("""(editor) => {
@@ -46,9 +45,9 @@ def test_looks(open_page, width, theme, dnp):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_text_can_be_read(open_page, theme):
+def test_text_can_be_read(resized_page, theme):
     """Contrast of every text of the editor to what lies behind it: at least 4.5 (WCAG AA)."""
-    page = open_page(1280, theme)
+    page = resized_page(1280, theme)
     fill(page, dnp=True)
     page.page.wait_for_timeout(400)
     poor = page.page.evaluate("""(editor) => {
