@@ -92,11 +92,11 @@ class Watch:
 class Attention:
     """The detector by attention (:class:`lib_negguide.detectors.Detector`): no prediction a look, but less sure than the predictions.
 
-    Thresholds from 96 portraits of the small world, calls 6 to 10 of 30; other models and words want their own.
+    Thresholds from 32 portraits with glasses of the small world; other models and words want their own.
     """
 
     name, needs_negative, looks, graded = "attention", False, 2, False
-    gone, back = 0.85, 0.88
+    gone, back = 0.82, 0.85
 
     def __init__(self, watch: Watch):
         self._watch = watch
