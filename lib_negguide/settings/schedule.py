@@ -51,12 +51,11 @@ class Window(Model):
                 if value is not None and value > 1:
                     raise SettingsError(path + name, value, "a fraction of the run is a number from 0 to 1")
         if self.start is not None and self.stop is not None:
-            falls = "sigma falls during a run, so " if self.unit == "sigma" else ""
-            if self.start < self.stop if falls else self.start > self.stop:
-                if "start" in self.__fields_set__:
-                    start = "start is at least " if falls else "at most "
-                    raise SettingsError(path + "start", self.start, f"{falls}{start}stop ({self.stop:g})")
-                raise SettingsError(path + "stop", self.stop, f"{falls}at most the default start ({self.start:g})")
+            if self.unit == "sigma" and self.start < self.stop:
+                raise SettingsError(path + "start", self.start,
+                                    f"sigma falls during a run, so start is at least stop ({self.stop:g})")
+            if self.unit != "sigma" and self.start > self.stop:
+                raise SettingsError(path + "start", self.start, f"at most stop ({self.stop:g})")
         if self.curve == "points" and not self.points:
             raise SettingsError(path + "points", self.points, 'the curve "points" needs at least one [position, factor]')
 
