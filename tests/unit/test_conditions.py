@@ -91,3 +91,7 @@ def test_rows_are_checked():
 def test_shares_of_a_change_of_guidance(weights):
     assert sum(w * a for w, a in zip(weights, conditions.delta_weights(weights))) == pytest.approx(1)
     assert conditions.delta_weights([0.0, 0.0]) == [0.0, 0.0]
+
+
+def test_first_rows_of_prompts_in_parts():
+    assert conditions.first_rows([[0.5, 0.5], [1.0], [0.3, 0.3, 0.4], [1.0]]) == [0, 2, 3, 6]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_negguide.wording import plain, without
+from lib_negguide.wording import beside, plain, without
 
 
 @pytest.mark.parametrize("prompt, expected", [
@@ -70,3 +70,16 @@ def test_without_all_that_is_worn_the_person_is_left(worn, link):
         prompt = without(prompt, thing)
         assert thing not in prompt and prompt.startswith("a person") and not prompt.endswith(("and", "with", ","))
     assert prompt == "a person"
+
+
+@pytest.mark.parametrize("prompt, words, expected", [
+    ("a portrait of a person", "glasses", ("a portrait of a person, glasses", False)),
+    ("a portrait of a person, ", "glasses, hat", ("a portrait of a person, glasses, hat", False)),
+    ("", "glasses", ("glasses", False)),
+    ("a person with glasses and a hat", "glasses", ("a person with a hat", True)),
+    ("a (cat:1.2) :0.6 AND a dog :0.4", "hat", ("a (cat:1.2), hat", False)),
+    ("a cat with a hat AND a dog", "hat", ("a cat", True)),
+    ("a cat AND a dog with a hat", "hat", ("a cat, hat", False))])
+def test_beside(prompt, words, expected):
+    """What is predicted beside a prompt tells what the thing's words change in it."""
+    assert beside(prompt, words) == expected
