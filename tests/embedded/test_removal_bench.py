@@ -13,7 +13,7 @@ from tests.world.judge import Judge, Verdict
 
 STEPS = 8
 COMMAND = ["bench", "removal", "--things", "hat", "--steps", str(STEPS), "--seeds", "2", "--searched", "1", "--batch", "4"]
-KEYS = "none,full,from-3,loop,loop-anchor,exhaustive-3"
+KEYS = "none,full,from-3,loop,loop-anchor,loop-clip,loop-caption,loop-attention,loop-ratio,exhaustive-3"
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:matplotlib")
 
@@ -41,6 +41,10 @@ def test_prices(measured):
         assert measured["full"][seed][5:] == measured["from-3"][seed][5:] == [2 * STEPS] * 2
         spent, alone = measured["loop"][seed][5:]
         assert 2 * STEPS < spent == alone <= 2 * STEPS + STEPS // 2
+        for key in ("clip", "caption", "attention", "ratio"):
+            spent, alone = measured[f"loop-{key}"][seed][5:]
+            looks = 3 if key == "ratio" else 0  # a prediction of its own at calls 0, 2 and 4; the others look at what is there
+            assert 2 * STEPS + looks <= spent == alone <= 2 * STEPS + STEPS // 2 + looks
         spent, alone = measured["loop-anchor"][seed][5:]
         assert alone == spent + 2 * STEPS  # the picture without the removal
     (spent, alone), = [shot[5:] for shot in measured["exhaustive-3"].values()]
