@@ -87,9 +87,10 @@ def test_the_thing_goes_under_every_sampler(host, judge, sampler):
         fields["eta"] = 0  # the client asks for 1
     before, after = host.reference(**fields), host.txt2img(LOOP, **fields)
     had, have = wear_glasses(judge, before), wear_glasses(judge, after)
-    assert sum(had) >= 2 or sampler in ("Euler a", "DPM++ SDE", "DPM2 a")
+    adds_noise = sampler in ("Euler a", "DPM++ SDE", "DPM2 a")
+    assert sum(had) >= 2 or adds_noise
     assert sum(before and now for before, now in zip(had, have)) <= 1
-    assert not any(now and not before for before, now in zip(had, have))
+    assert sum(now and not before for before, now in zip(had, have)) <= adds_noise
     assert not after.notes
     sigmas = [call["sigma"] for call in after.calls()]
     for picture, infotext in enumerate(after.infotexts[-3:]):
