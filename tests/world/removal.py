@@ -71,7 +71,7 @@ def lines() -> list[Line]:
     table += [Line(f"from-{k}", f"negative from call {k}", window(k, None), "late start") for k in (3, 4, 6)]
     table += [Line(f"until-{k}", f"negative before call {k}", window(0, k), "early end") for k in (4, 6, 10)]
     table += [Line("5-15", "negative in calls 5 to 14 (Ban et al.)", window(5, 15), "window")]
-    table += [Line("3-13", "negative in calls 3 to 12", window(3, 13), "window")]
+    table += [Line(f"{a}-{b}", f"negative in calls {a} to {b - 1}", window(a, b), "window") for a, b in ((1, 7), (2, 8), (2, 10), (3, 13))]
     table += [
         Line("loop", "closed loop, the default", LOOP, "loop"),
         Line("loop-anchor", "closed loop, the rest kept", KEPT, "loop, anchored", cached=True),
