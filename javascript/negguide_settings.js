@@ -160,7 +160,7 @@
             number: () => inRange(value, row),
             integer: () => Number.isInteger(value) && inRange(value, row),
             boolean: () => typeof value === "boolean",
-            text: () => isNumber(value) || typeof value === "string" && (NOT_EMPTY[model] !== row.name || value.trim() !== ""),
+            text: () => typeof value === "string" && (NOT_EMPTY[model] !== row.name || value.trim() !== ""),
         }[row.kind]();
         return isAllowed ? null : complaint(path, value, row.allowed);
     }

@@ -85,6 +85,7 @@ COMPLAINT = """(text) => {
 }"""
 
 REFUSED = [
+    {"negatives": [{"text": 0.5}]}, {"remove": {"text": 5}},
     {"box": {"start": -1}},
     {"box": {"start": "abc"}},
     {"box": {"start": "it's"}},
