@@ -256,7 +256,7 @@ def test_a_removal_predicts_each_picture_with_its_own(host, files):
     class There:
         """Only in the pictures of these seeds."""
 
-        name, gone, back, looks, needs_negative = "there", 0.5, 0.5, 1, False
+        name, gone, back, looks, needs_negative, graded = "there", 0.5, 0.5, 1, False, False
 
         def __init__(self, seeds):
             self._there = [float(seed == 4) for seed in seeds]
