@@ -16,8 +16,9 @@ REMOVE_AXES = ["Remove", "Remove strength", "Remove start", "Remove stop", "Remo
 WITH_CHOICES = ("Enabled", "Curve", "Preset")
 
 
-def axis_types(host):
-    return host.script_info("x/y/z plot")["args"][0]["choices"]
+def axis_types(host, is_img2img=False):
+    """The real host's two tabs have different ones."""
+    return host.script_info("x/y/z plot", is_img2img)["args"][0]["choices"]
 
 
 def plot(host, negguide, axis, values, **fields):

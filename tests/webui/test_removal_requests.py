@@ -95,7 +95,7 @@ WITH_CHOICES = ("Remove search", "Remove region", "Remove anchor")
 
 def plot(host, axis, values, settings=LOOP, image=None, **fields):
     choices = axis in WITH_CHOICES
-    args = [axis_types(host).index("[NegGuide] " + axis), "" if choices else ", ".join(values), values if choices else [], 0, "", [], 0, "", [],
+    args = [axis_types(host, image is not None).index("[NegGuide] " + axis), "" if choices else ", ".join(values), values if choices else [], 0, "", [], 0, "", [],
             False, True, False, False, False, False, False, 0, False]
     fields = {"script_name": "x/y/z plot", "script_args": args, **fields}
     return host.txt2img(settings, **fields) if image is None else host.img2img(image, settings, **fields)
